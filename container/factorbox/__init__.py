@@ -1,0 +1,1 @@
+"""factorbox: implicit-feedback factorization behind the Amazon SageMaker container contract."""

@@ -1,0 +1,1 @@
+"""The SageMaker contract: paths, channels, hyperparameters, resources, signals, the failure file, log lines."""

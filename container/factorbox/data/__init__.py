@@ -1,0 +1,1 @@
+"""Interactions: reading them from files, coding their ids, holding them in rows."""

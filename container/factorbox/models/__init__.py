@@ -1,0 +1,12 @@
+"""The algorithms: one file each, one protocol (`factorbox.models.base`), kernels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from factorbox.models.als import ALS
+from factorbox.models.base import Algorithm
+
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({algorithm.name: algorithm for algorithm in (ALS(),)})
+"""Every algorithm by its name, the default first."""

@@ -1,0 +1,146 @@
+"""iALS: implicit alternating least squares with an unobserved weight and frequency-scaled regularization.
+
+Hu, Koren, Volinsky 2008; Rendle, Krichene, Zhang, Koren 2022, "Revisiting the Performance of iALS on Item
+Recommendation Benchmarks". It minimises
+
+    Σ_{(u,i) observed} c_ui (1 − w_u·h_i)² + α0 Σ_{u,i} (w_u·h_i)²
+        + λ ( Σ_u (|S_u| + α0 |I|)^ν |w_u|² + Σ_i (|S_i| + α0 |U|)^ν |h_i|² ),    c_ui = alpha · weight_ui
+
+where S_u are the distinct items of user u. With one side fixed, each row of the other is a linear system of its own;
+a sweep solves the users' and then the items'.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.data.interactions import Interactions, Rows
+from factorbox.errors import AlgorithmError
+from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps
+from factorbox.models.als_torch import TorchSweeps
+from factorbox.models.base import Device, Epoch, Factors, Watch
+from factorbox.options import check_ranges, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALSConfig:
+    """Hyperparameters of `als`."""
+
+    embedding_dim: int = option(
+        64,
+        "Latent dimension.",
+        minimum=1,
+        maximum=4096,
+        aliases=("factors", "n_factors", "num_components", "n_components", "no_components"),
+    )
+    epochs: int = option(
+        16,
+        "Sweeps over the data.",
+        minimum=1,
+        maximum=100_000,
+        aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
+    )
+    regularization: float = option(
+        0.01, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg")
+    )
+    unobserved_weight: float = option(0.1, "Weight α0 of every missing entry.", minimum=0)
+    alpha: float = option(1.0, "Confidence per unit of weight.", above=0)
+    regularization_exponent: float = option(
+        1.0, "How the penalty of a row grows with its frequency: ν, 0 for not at all.", minimum=0, maximum=2
+    )
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def row_penalties(counts: NDArray[np.int64], *, other_side: int, config: ALSConfig) -> NDArray[np.float64]:
+    """Return λ (|S| + α0 · rows of the other side)^ν for each row.  # (rows,).
+
+    Training, fold-in and tests share this, so that they solve the same problem.
+    """
+    frequency = counts + config.unobserved_weight * other_side
+    return np.asarray(config.regularization * frequency**config.regularization_exponent)
+
+
+class ALS:
+    """The algorithm `als` (see `factorbox.models.base.Algorithm`)."""
+
+    name = "als"
+    config = ALSConfig
+    uses_weights = True
+
+    def fit(
+        self,
+        interactions: Interactions,
+        *,
+        config: ALSConfig,
+        random_state: int,
+        threads: int = 1,
+        device: Device = "cpu",
+        watch: Watch = Watch(),
+    ) -> Factors:
+        """Fit by `epochs` sweeps and a last half-sweep over the users to a relative residual of 1e-6.
+
+        The last half-sweep makes every user's factors the solution of that user's own system, so that folding in
+        a history gives the vector of the user who has it.
+        """
+        rng = np.random.default_rng(random_state)
+        d = config.embedding_dim
+        users = _side(interactions.by_user(), other_side=interactions.n_items, config=config)
+        items = _side(interactions.by_item(), other_side=interactions.n_users, config=config)
+        # The scale of Rendle et al.: scores start near 0 whatever the dimension.
+        items.factors[:] = rng.standard_normal(items.factors.shape, dtype=np.float32) * (0.1 / math.sqrt(d))
+        completed, train_loss = 0, math.nan
+        with _sweeps(config, threads=threads, device=device) as sweeps:
+            for number in range(1, config.epochs + 1):
+                started = time.perf_counter()
+                should_stop = watch.should_stop if completed else _never
+                sweeps.update(users, fixed=items, exact=False, should_stop=should_stop)
+                objective = sweeps.update(items, fixed=users, exact=False, should_stop=should_stop)
+                if should_stop():
+                    break
+                completed, train_loss = number, objective / interactions.n_pairs
+                if not math.isfinite(train_loss):
+                    raise AlgorithmError(
+                        f"the loss of als became {train_loss} in epoch {number}: raise regularization"
+                        f" (now {config.regularization:g}) or unobserved_weight (now {config.unobserved_weight:g}),"
+                        f" or lower alpha (now {config.alpha:g}) if weights are very large"
+                    )
+                watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started))
+            sweeps.update(users, fixed=items, exact=True, should_stop=_never)
+        return Factors(
+            user_factors=users.factors,
+            item_factors=items.factors,
+            user_biases=np.zeros(interactions.n_users, dtype=np.float32),
+            item_biases=np.zeros(interactions.n_items, dtype=np.float32),
+            epochs=completed,
+            train_loss=train_loss,
+        )
+
+    def memory(self, *, users: int, items: int, pairs: int, config: ALSConfig) -> int:
+        """Bytes of the factors and one rotated copy, and of the interactions in rows by item."""
+        factors = 4 * config.embedding_dim * (users + items)
+        rotated = 4 * config.embedding_dim * max(users, items)
+        return factors + rotated + 8 * pairs + 24 * (users + items) + 64 * 8 * config.embedding_dim**2
+
+
+def _side(rows: Rows, *, other_side: int, config: ALSConfig) -> Side:
+    penalties = row_penalties(rows.counts, other_side=other_side, config=config)
+    factors = np.zeros((len(penalties), config.embedding_dim), dtype=np.float32)
+    return Side(rows=rows, penalties=penalties, factors=factors)
+
+
+def _sweeps(config: ALSConfig, *, threads: int, device: Device) -> Sweeps:
+    weights = dict(unobserved_weight=config.unobserved_weight, alpha=config.alpha)
+    if device == "cpu":
+        return KernelSweeps(threads=threads, **weights)
+    return TorchSweeps(threads=threads, device="cpu" if device == "none" else "cuda", **weights)
+
+
+def _never() -> bool:
+    return False

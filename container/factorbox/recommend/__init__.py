@@ -1,0 +1,1 @@
+"""From factors to answers: top-N with filters."""

@@ -1,0 +1,1 @@
+"""Answering over HTTP: payloads in and out, the Flask application, the gunicorn server."""
