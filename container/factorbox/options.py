@@ -75,9 +75,7 @@ def option(
 
     `above` is an exclusive lower bound, `minimum` and `maximum` are inclusive.
     """
-    metadata = dict(
-        help=help, aliases=aliases, minimum=minimum, maximum=maximum, above=above, choices=choices
-    )
+    metadata = dict(help=help, aliases=aliases, minimum=minimum, maximum=maximum, above=above, choices=choices)
     return field(default=default, metadata=MappingProxyType({_KEY: metadata}))
 
 

@@ -28,6 +28,12 @@ class Threads:
         """Apply a function to each block; results in the order of the blocks."""
         return list(self._pool.map(function, blocks))
 
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Wait for the threads to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -8,40 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.ids import Ids
-from factorbox.kernels import kernel
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """A sparse matrix in compressed rows.
-
-    Attributes
-    ----------
-    indptr
-        int64, (rows + 1,).
-    indices
-        int32, (pairs,): the column of each entry, ascending within a row.
-    weights
-        float32, (pairs,).
-    """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    weights: NDArray[np.float32]
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Entries of each row.  # (rows,)."""
-        return np.diff(self.indptr)
-
-    def transposed(self, columns: int) -> Rows:
-        """Return the same entries in rows by column."""
-        counts = np.bincount(self.indices, minlength=columns)
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        indices = np.empty(len(self.indices), dtype=np.int32)
-        weights = np.empty(len(self.indices), dtype=np.float32)
-        _transpose(self.indptr, self.indices, self.weights, indptr[:-1].copy(), indices, weights)
-        return Rows(indptr=indptr, indices=indices, weights=weights)
+from factorbox.data.rows import Rows
+from factorbox.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +34,94 @@ class Interactions:
     item_indices: NDArray[np.int32]
     weights: NDArray[np.float32]
 
+    @classmethod
+    def from_pairs(
+        cls,
+        user_ids: Ids,
+        item_ids: Ids,
+        *,
+        user_indices: NDArray[np.integer],
+        item_indices: NDArray[np.integer],
+        weights: NDArray[np.floating] | None = None,
+    ) -> Interactions:
+        """Build the rows from pairs in any order; pairs that come several times add up.
+
+        Parameters
+        ----------
+        user_indices, item_indices
+            (rows,), indices into the ids.
+        weights
+            (rows,); each row counts as 1 without them.
+
+        Raises
+        ------
+        UserError
+            Where the weights of a pair add up to more than float32 holds.
+        """
+        keys = user_indices.astype(np.int64)
+        keys *= len(item_ids)
+        keys += item_indices
+        return cls.from_keys(user_ids, item_ids, keys=keys, weights=weights)
+
+    @classmethod
+    def from_keys(
+        cls,
+        user_ids: Ids,
+        item_ids: Ids,
+        *,
+        keys: NDArray[np.int64],
+        weights: NDArray[np.floating] | None = None,
+    ) -> Interactions:
+        """Build the rows from pairs given as `user_index * len(item_ids) + item_index`.
+
+        The sum of a repeated pair is taken in float64 from the smallest weight to the largest, so that it does
+        not depend on the order of the rows.
+
+        Parameters
+        ----------
+        keys
+            (rows,), in any order; used up: the array is overwritten.
+        weights
+            (rows,), as in `from_pairs`.
+
+        Raises
+        ------
+        UserError
+            Where the weights of a pair add up to more than float32 holds.
+        """
+        if weights is None:
+            keys.sort()
+        else:
+            weights = weights[np.argsort(keys)]
+            # Sorting once more takes no memory, as keys[order] would.
+            keys.sort()
+        starts_pair = np.ones(len(keys), dtype=np.bool_)
+        np.not_equal(keys[1:], keys[:-1], out=starts_pair[1:])
+        if starts_pair.all():
+            pairs, sums = keys, _ones_or(weights, rows=len(keys))
+        else:
+            starts = np.flatnonzero(starts_pair)
+            pairs = keys[starts]
+            lengths = np.diff(starts, append=len(keys))
+            sums = lengths.astype(np.float32) if weights is None else _sums(weights, starts=starts, lengths=lengths)
+        n_items = max(len(item_ids), 1)
+        bounds = np.arange(len(user_ids) + 1, dtype=np.int64) * n_items
+        interactions = cls(
+            user_ids=user_ids,
+            item_ids=item_ids,
+            indptr=np.searchsorted(pairs, bounds).astype(np.int64),
+            item_indices=(pairs % n_items).astype(np.int32),
+            weights=sums,
+        )
+        too_large = np.flatnonzero(np.isinf(sums))
+        if len(too_large):
+            user, item = divmod(int(pairs[too_large[0]]), n_items)
+            raise UserError(
+                f"the weights of user {user_ids[user]!r} and item {item_ids[item]!r} add up to more than 3.4e38: "
+                "give smaller weights"
+            )
+        return interactions
+
     @property
     def n_users(self) -> int:
         """Number of users."""
@@ -81,10 +137,6 @@ class Interactions:
         """Number of distinct (user, item) pairs."""
         return len(self.item_indices)
 
-    def items_of(self, user_index: int) -> NDArray[np.int32]:
-        """Return the item indices of one user, ascending."""
-        return self.item_indices[self.indptr[user_index] : self.indptr[user_index + 1]]
-
     def by_user(self) -> Rows:
         """Return the pairs in rows by user (the arrays themselves)."""
         return Rows(indptr=self.indptr, indices=self.item_indices, weights=self.weights)
@@ -93,13 +145,33 @@ class Interactions:
         """Return the pairs in rows by item."""
         return self.by_user().transposed(self.n_items)
 
+    def items_of(self, user_index: int) -> NDArray[np.int32]:
+        """Return the item indices of one user, ascending."""
+        return self.item_indices[self.indptr[user_index] : self.indptr[user_index + 1]]
 
-@kernel()
-def _transpose(indptr, indices, weights, next_slot, out_indices, out_weights):  # type: ignore[no-untyped-def]
-    """Deal the entries out by column; rows are visited in order, so each column's list comes out ascending."""
-    for row in range(len(indptr) - 1):
-        for k in range(indptr[row], indptr[row + 1]):
-            slot = next_slot[indices[k]]
-            next_slot[indices[k]] += 1
-            out_indices[slot] = row
-            out_weights[slot] = weights[k]
+
+def _ones_or(weights: NDArray[np.floating] | None, *, rows: int) -> NDArray[np.float32]:
+    """Return the weights of rows none of which is repeated.  # (rows,)."""
+    if weights is None:
+        return np.ones(rows, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return weights.astype(np.float32, copy=False)
+
+
+def _sums(
+    weights: NDArray[np.floating], *, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Add up the weights of each run of rows, given by its start and length.  # (runs,)."""
+    repeated = np.flatnonzero(lengths > 1)
+    run_lengths = lengths[repeated]
+    runs = np.repeat(np.arange(len(repeated)), run_lengths)
+    # The positions of all rows of the repeated runs: each start, counted up along its run.
+    rows = np.repeat(starts[repeated] - np.cumsum(run_lengths) + run_lengths, run_lengths) + np.arange(len(runs))
+    values = weights[rows].astype(np.float64)
+    ascending = np.lexsort((values, runs))
+    # bincount adds one row after the other, in the order given.
+    totals = np.bincount(runs, weights=values[ascending])
+    with np.errstate(over="ignore"):
+        sums = weights[starts].astype(np.float32)
+        sums[repeated] = totals.astype(np.float32)
+    return sums

@@ -7,6 +7,9 @@ from types import MappingProxyType
 
 from factorbox.models.als import ALS
 from factorbox.models.base import Algorithm
+from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
 
-ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({algorithm.name: algorithm for algorithm in (ALS(),)})
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
+    {algorithm.name: algorithm for algorithm in (ALS(), BPR, HINGE, ADAPTIVE_HINGE, POINTWISE)}
+)
 """Every algorithm by its name, the default first."""

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.data.interactions import Interactions, Rows
+from factorbox.data.interactions import Interactions
+from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps
 from factorbox.models.als_torch import TorchSweeps
@@ -45,9 +46,7 @@ class ALSConfig:
         maximum=100_000,
         aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
     )
-    regularization: float = option(
-        0.01, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg")
-    )
+    regularization: float = option(0.01, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg"))
     unobserved_weight: float = option(0.1, "Weight α0 of every missing entry.", minimum=0)
     alpha: float = option(1.0, "Confidence per unit of weight.", above=0)
     regularization_exponent: float = option(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from factorbox.data.interactions import Rows
+from factorbox.data.rows import Rows
 from factorbox.models.als_kernels import scratch, solve_rows
 from factorbox.threads import Threads
 
@@ -61,22 +62,26 @@ class KernelSweeps:
         self._unobserved_weight = unobserved_weight
         self._alpha = alpha
         self._threads = Threads(threads)
+        self._torch_threads_before = torch.get_num_threads()
 
     def __enter__(self) -> Self:
+        # The calling thread decomposes the Gram matrix: on one thread too, or its bits would depend on the machine.
+        torch.set_num_threads(1)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._threads.close()
+        torch.set_num_threads(self._torch_threads_before)
 
     def update(self, side: Side, *, fixed: Side, exact: bool, should_stop: Callable[[], bool]) -> float:
         """See `Sweeps.update`."""
-        _, basis = torch.linalg.eigh(self._gram(fixed.factors))
+        _, basis = torch.linalg.eigh(self._gram(fixed.factors, torch.float32))
         # eigh sorts ascending; descending keeps the largest directions first in the artifact.
         rotation = basis.flip(1).contiguous().numpy()
         self._rotate(fixed, rotation)
         self._rotate(side, rotation)
-        # In float32 the rotated factors are not exactly orthogonal; an exact solve needs their true Gram matrix.
-        gram = self._unobserved_weight * self._gram(fixed.factors).numpy()
+        # The rotated float32 factors are not exactly orthogonal; an exact solve needs their true Gram matrix.
+        gram = self._unobserved_weight * self._gram(fixed.factors, torch.float64 if exact else torch.float32).numpy()
         dtype = np.float64 if exact else np.float32
         if not exact:
             gram = np.diag(gram)[None, :]
@@ -109,11 +114,11 @@ class KernelSweeps:
         self._threads.map(solve, _blocks_of_pairs(side.rows.indptr))
         return float(losses.sum())
 
-    def _gram(self, factors: NDArray[np.float32]) -> torch.Tensor:
-        """Return FᵀF in float64: fixed blocks, added in their order, so that threads do not change a bit."""
+    def _gram(self, factors: NDArray[np.float32], dtype: torch.dtype) -> torch.Tensor:
+        """Return FᵀF: fixed blocks of products in `dtype`, added in their order, so that threads do not matter."""
 
         def of_block(start: int) -> torch.Tensor:
-            block = torch.from_numpy(factors[start : start + _BLOCK_ROWS])
+            block = torch.from_numpy(factors[start : start + _BLOCK_ROWS]).to(dtype)
             return (block.T @ block).double()
 
         total = torch.zeros(factors.shape[1], factors.shape[1], dtype=torch.float64)
@@ -136,4 +141,4 @@ def _blocks_of_pairs(indptr: NDArray[np.int64]) -> list[tuple[int, int]]:
     n_rows = len(indptr) - 1
     cuts = np.searchsorted(indptr, np.arange(_BLOCK_PAIRS, int(indptr[-1]), _BLOCK_PAIRS))
     edges = np.unique(np.concatenate([[0], cuts, [n_rows]]))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(a), int(b)) for a, b in pairwise(edges)]

@@ -1,0 +1,54 @@
+"""A sparse matrix in compressed rows, and the same entries by column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.kernels import kernel
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A sparse matrix in compressed rows.
+
+    Attributes
+    ----------
+    indptr
+        int64, (rows + 1,).
+    indices
+        int32, (pairs,): the column of each entry, ascending within a row.
+    weights
+        float32, (pairs,).
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Entries of each row.  # (rows,)."""
+        return np.diff(self.indptr)
+
+    def transposed(self, columns: int) -> Rows:
+        """Return the same entries in rows by column."""
+        counts = np.bincount(self.indices, minlength=columns)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        indices = np.empty(len(self.indices), dtype=np.int32)
+        weights = np.empty(len(self.indices), dtype=np.float32)
+        _transpose(self.indptr, self.indices, self.weights, indptr[:-1].copy(), indices, weights)
+        return Rows(indptr=indptr, indices=indices, weights=weights)
+
+
+@kernel()
+def _transpose(indptr, indices, weights, next_slot, out_indices, out_weights):  # type: ignore[no-untyped-def]
+    """Deal the entries out by column; rows are visited in order, so each column's list comes out ascending."""
+    for row in range(len(indptr) - 1):
+        for k in range(indptr[row], indptr[row + 1]):
+            slot = next_slot[indices[k]]
+            next_slot[indices[k]] += 1
+            out_indices[slot] = row
+            out_weights[slot] = weights[k]

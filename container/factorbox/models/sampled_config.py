@@ -1,0 +1,95 @@
+"""Configurations of the sampled losses.
+
+Their defaults were chosen by `local_test/benchmarks/choose_defaults.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from factorbox.options import check_ranges, option
+
+
+def _embedding_dim(default: int) -> Any:
+    return option(
+        default,
+        "Latent dimension: numbers in the vector of each user and item.",
+        minimum=1,
+        maximum=4096,
+        aliases=("factors", "n_factors", "num_components", "n_components", "no_components"),
+    )
+
+
+def _epochs(default: int) -> Any:
+    return option(
+        default,
+        "Sweeps over the data.",
+        minimum=1,
+        maximum=100_000,
+        aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
+    )
+
+
+def _regularization(default: float) -> Any:
+    return option(
+        default,
+        "L2 penalty λ on the vectors and biases of each sample.",
+        minimum=0,
+        aliases=("l2", "reg"),
+    )
+
+
+def _learning_rate(default: float) -> Any:
+    return option(default, "Step size of row-wise Adagrad.", above=0, aliases=("lr",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledConfig:
+    """Options that the sampled losses share."""
+
+    embedding_dim: int = _embedding_dim(64)
+    epochs: int = _epochs(30)
+    regularization: float = _regularization(0.01)
+    learning_rate: float = _learning_rate(0.1)
+    batch_size: int = option(4096, "Pairs in one step.", minimum=1, maximum=1 << 24)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def candidates(self) -> int:
+        """Negatives drawn for each pair, of which the highest scored counts."""
+        return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPRConfig(SampledConfig):
+    """Options of `bpr`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HingeConfig(SampledConfig):
+    """Options of `hinge`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveHingeConfig(SampledConfig):
+    """Options of `adaptive_hinge`."""
+
+    num_negative_samples: int = option(
+        5,
+        "Unseen items drawn for each pair; the highest scored one is set against it.",
+        minimum=1,
+        maximum=1000,
+    )
+
+    @property
+    def candidates(self) -> int:
+        """Negatives drawn for each pair, of which the highest scored counts."""
+        return self.num_negative_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointwiseConfig(SampledConfig):
+    """Options of `pointwise`."""

@@ -1,0 +1,149 @@
+"""The inner loops of top-N: candidate selection within a block of scores, and the fixed-order score."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from factorbox.kernels import kernel
+
+_STRIDE = 32
+
+
+@kernel()
+def _score(w, user_bias, h, item_bias):  # type: ignore[no-untyped-def]
+    """Return w·h + b_u + b_i: float64, four partial sums in a fixed order, rounded once to float32.
+
+    The order is written out because it is the result: the compiler may not change it in this kernel.
+    """
+    a0, a1, a2, a3 = 0.0, 0.0, 0.0, 0.0
+    d = len(w)
+    whole = d - d % 4
+    for f in range(0, whole, 4):
+        a0 += np.float64(w[f]) * np.float64(h[f])
+        a1 += np.float64(w[f + 1]) * np.float64(h[f + 1])
+        a2 += np.float64(w[f + 2]) * np.float64(h[f + 2])
+        a3 += np.float64(w[f + 3]) * np.float64(h[f + 3])
+    for f in range(whole, d):
+        a0 += np.float64(w[f]) * np.float64(h[f])
+    return np.float32(((a0 + a1) + (a2 + a3)) + (np.float64(user_bias) + np.float64(item_bias)))
+
+
+@kernel()
+def fixed_order_scores(w, user_biases, h, item_biases, item_indices, scores):  # type: ignore[no-untyped-def]
+    """Score row r of `w` with item `item_indices[r]` into `scores[r]`."""
+    for r in range(len(item_indices)):
+        i = item_indices[r]
+        scores[r] = _score(w[r], user_biases[r], h[i], item_biases[i])
+
+
+@kernel()
+def _sift_down(heap, size):  # type: ignore[no-untyped-def]
+    """Restore the min-heap after its root changed."""
+    parent = 0
+    value = heap[0]
+    while True:
+        child = 2 * parent + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[parent] = heap[child]
+        parent = child
+    heap[parent] = value
+
+
+@kernel()
+def _candidates(scores, n, slack, heap, found):  # type: ignore[no-untyped-def]
+    """Collect every item whose score is within `slack` of the n-th best; −inf marks excluded items.
+
+    A min-heap holds the n best scores so far. Its root only rises, so an item below root − slack is out for good.
+    """
+    size = 0
+    count = 0
+    cutoff = np.float32(-np.inf)
+    n_items = len(scores)
+    for base in range(0, n_items, _STRIDE):
+        end = min(base + _STRIDE, n_items)
+        # Counting vectorizes where a maximum would not; nearly every stride ends here.
+        above = 0
+        for i in range(base, end):
+            above += scores[i] >= cutoff
+        if above == 0:
+            continue
+        for i in range(base, end):
+            score = scores[i]
+            if score < cutoff or score == -np.inf:
+                continue
+            found[count] = i
+            count += 1
+            if size < n:
+                # Sift up.
+                child = size
+                size += 1
+                while child > 0 and heap[(child - 1) // 2] > score:
+                    heap[child] = heap[(child - 1) // 2]
+                    child = (child - 1) // 2
+                heap[child] = score
+            elif score > heap[0]:
+                heap[0] = score
+                _sift_down(heap, size)
+            else:
+                continue
+            if size == n:
+                cutoff = np.nextafter(np.float32(np.float64(heap[0]) - slack), np.float32(-np.inf))
+    kept = 0
+    for c in range(count):
+        if scores[found[c]] >= cutoff:
+            found[kept] = found[c]
+            kept += 1
+    return kept
+
+
+@kernel()
+def select_rows(  # type: ignore[no-untyped-def]
+    scores,
+    w,
+    user_biases,
+    h,
+    item_biases,
+    counts,
+    slacks,
+    excluded_indptr,
+    excluded_items,
+    indptr,
+    item_indices,
+    exact,
+):
+    """Fill `indptr`, `item_indices` and `exact` with the answers of a block; `scores` is used up."""
+    n_items = len(h)
+    found = np.empty(n_items, dtype=np.int32)
+    heap = np.empty(max(1, np.max(counts)), dtype=np.float32)
+    written = 0
+    for row in range(len(w)):
+        left = n_items
+        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
+            if scores[row, excluded_items[k]] != -np.inf:
+                scores[row, excluded_items[k]] = -np.inf
+                left -= 1
+        n = min(counts[row], left)
+        if n > 0:
+            kept = _candidates(scores[row], n, slacks[row], heap, found)
+            # Descending score, then ascending index, as one ascending integer: negative floats order backwards.
+            keys = np.empty(kept, dtype=np.int64)
+            fixed = np.empty(kept, dtype=np.float32)
+            for c in range(kept):
+                # + 0.0 turns −0 into +0, which must tie.
+                fixed[c] = _score(w[row], user_biases[row], h[found[c]], item_biases[found[c]]) + np.float32(0.0)
+            bits = fixed.view(np.int32)
+            for c in range(kept):
+                ascending = np.int64(bits[c]) if bits[c] >= 0 else np.int64(-2147483648) - np.int64(bits[c])
+                keys[c] = (-ascending << 32) | np.int64(c)
+            keys.sort()
+            for c in range(n):
+                place = keys[c] & np.int64(0xFFFFFFFF)
+                item_indices[written + c] = found[place]
+                exact[written + c] = fixed[place]
+            written += n
+        indptr[row + 1] = written

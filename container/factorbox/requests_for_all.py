@@ -1,0 +1,44 @@
+"""One request for each known user, in parts that several transform instances can share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import orjson
+
+from factorbox.data.ids import Ids
+from factorbox.errors import PlatformError
+
+USERS_PER_PART = 50_000
+TOP_N = 10
+
+
+def write_requests(folder: Path, *, user_ids: Ids) -> int:
+    r"""Write `part-0000.jsonl` and on, lines such as `{"user_id":"685","top_n":"10"}`, and return how many parts.
+
+    Raises
+    ------
+    PlatformError
+        Where the folder cannot be written; no part is left half written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("part-*.jsonl"):
+            old.unlink()
+        starts = range(0, len(user_ids), USERS_PER_PART)
+        for number, start in enumerate(starts):
+            texts = user_ids.texts.slice(start, USERS_PER_PART).to_pylist()
+            lines = [orjson.dumps({"user_id": text, "top_n": str(TOP_N)}) for text in texts]
+            path = folder / f"part-{number:04d}.jsonl"
+            partial = path.with_suffix(".partial")
+            try:
+                partial.write_bytes(b"\n".join(lines) + b"\n")
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise PlatformError(
+            f"cannot write the requests to {folder}: {error.strerror}; free disk space or set write_requests=false"
+        ) from error
+    return len(starts)

@@ -1,0 +1,296 @@
+"""The command `train`: read, check what fits, fit, save, write the requests for all users."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from factorbox import artifact, kernels
+from factorbox.contract.config_files import (
+    TRAINING_CHANNEL,
+    read_json_object,
+    refuse_pipe_mode,
+    refuse_several_hosts,
+)
+from factorbox.contract.failure import clear_failure, write_failure
+from factorbox.contract.hyperparameters import Hyperparameters
+from factorbox.contract.log_lines import configure_logging, line
+from factorbox.contract.memory import memory_in_use, memory_limit
+from factorbox.contract.paths import Paths
+from factorbox.contract.processors import usable_processors
+from factorbox.contract.stop_signal import StopSignal
+from factorbox.data.columns import ReadOptions
+from factorbox.data.interactions import Interactions
+from factorbox.data.reading import ReadSummary, read_interactions
+from factorbox.errors import AlgorithmError, FactorboxError, PlatformError, UserError
+from factorbox.models import ALGORITHMS
+from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
+from factorbox.options import check_ranges, option, options_of
+from factorbox.requests_for_all import write_requests
+
+logger = logging.getLogger(__name__)
+
+_NOT_BUILT = ("softmax", "warp", "explicit", "nmf", "mlp")
+_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
+_GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """Hyperparameters of the job as a whole."""
+
+    algorithm: str | None = option(
+        None, f"One of {', '.join(ALGORITHMS)}; {next(iter(ALGORITHMS))} where neither it nor loss is given."
+    )
+    loss: str | None = option(None, "Without algorithm: selects the algorithm of that name.", choices=_LOSSES)
+    random_state: int = option(
+        42,
+        "Seed: the same seed, data and hyperparameters give the same bytes.",
+        minimum=0,
+        maximum=2**63 - 1,
+        aliases=("seed",),
+    )
+    accelerator: str = option(
+        "auto",
+        "auto takes a GPU where there is one (the CUDA path is unmeasured); none is torch alone, without the numba"
+        " kernels.",
+        choices=("auto", "cpu", "cuda", "none"),
+    )
+    exclude_seen: bool = option(
+        True, "Whether answers leave out the items of the user's training history, unless a request says otherwise."
+    )
+    write_requests: bool = option(True, "Whether to write requests for all users, below output/data/requests.")
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def selected(self) -> Algorithm:
+        """Return the algorithm that these options name.
+
+        Raises
+        ------
+        UserError
+            For an unknown algorithm, one that is not built yet, and a loss beside another algorithm.
+        """
+        name = self.algorithm or self.loss or next(iter(ALGORITHMS))
+        if self.algorithm and self.loss and self.loss != self.algorithm:
+            raise UserError(f"loss={self.loss} does not go with algorithm={self.algorithm}: give one of them")
+        if name in _NOT_BUILT:
+            raise UserError(f"algorithm={name} is not built yet: give one of {', '.join(ALGORITHMS)}")
+        if name not in ALGORITHMS:
+            raise UserError(f"unknown algorithm {name!r}: give one of {', '.join(ALGORITHMS)}")
+        return ALGORITHMS[name]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training job is asked to do."""
+
+    options: JobOptions
+    reading: ReadOptions
+    algorithm: Algorithm
+    config: Any
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return every effective hyperparameter by name, for the log and the manifest."""
+        return {**asdict(self.options), "algorithm": self.algorithm.name, **asdict(self.reading), **asdict(self.config)}
+
+
+def read_job(raw: Mapping[str, Any]) -> Job:
+    """Turn the content of hyperparameters.json into a job.
+
+    Raises
+    ------
+    UserError
+        For an unknown hyperparameter, a value that is none, and one that belongs to another algorithm.
+    """
+    given = Hyperparameters(raw)
+    options = given.take(JobOptions)
+    algorithm = options.selected()
+    reading = given.take(ReadOptions)
+    config = given.take(algorithm.config)
+    given.refuse_rest(elsewhere=_of_other_algorithms(algorithm))
+    return Job(options=options, reading=reading, algorithm=algorithm, config=config)
+
+
+def _of_other_algorithms(selected: Algorithm) -> dict[str, str]:
+    owners: dict[str, list[str]] = {}
+    for algorithm in ALGORITHMS.values():
+        for name, declared in options_of(algorithm.config).items():
+            for spelling in (name, *declared.aliases):
+                owners.setdefault(spelling, []).append(algorithm.name)
+    return {
+        name: f"hyperparameter {name} is not one of algorithm={selected.name}: it belongs to {', '.join(names)};"
+        " remove it or choose another algorithm"
+        for name, names in owners.items()
+    }
+
+
+def main() -> int:
+    """Run the job of the environment's base folder and return the exit code."""
+    configure_logging()
+    stop = StopSignal()
+    stop.install()
+    paths = Paths.from_environment()
+    clear_failure(paths.failure)
+    try:
+        train(paths, should_stop=stop.is_set)
+    except FactorboxError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = (
+            f"the job ran out of memory (limit {memory_limit() / _GIB:.1f} GiB): take a larger instance, or give fewer"
+            " rows or a smaller embedding_dim"
+        )
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"a fault of factorbox: {type(error).__name__}: {error}. Please report it with the log of this job"
+    else:
+        return 0
+    logger.error("failed: %s", reason)
+    write_failure(paths.failure, reason=reason)
+    return 1
+
+
+def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
+    """Train the model of a base folder.
+
+    Raises
+    ------
+    FactorboxError
+        Where no model was saved, or the requests could not be written.
+    """
+    job = read_job(read_json_object(paths.hyperparameters))
+    refuse_pipe_mode(read_json_object(paths.input_data_config))
+    refuse_several_hosts(read_json_object(paths.resource_config))
+    threads = usable_processors()
+    device = _device(job.options.accelerator)
+    logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
+    logger.info(line(processors=threads, accelerator=device))
+
+    interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
+    _log_data(job, interactions, summary)
+    if should_stop():
+        raise UserError("the job was stopped before its first epoch: nothing was saved")
+    _check_memory(job, interactions)
+
+    factors = _fit(job, interactions, threads=threads, device=device, should_stop=should_stop)
+    artifact.save(
+        paths.model,
+        interactions=interactions,
+        factors=factors,
+        algorithm=job.algorithm.name,
+        hyperparameters=job.hyperparameters(),
+        metrics={"train_loss": factors.train_loss},
+    )
+    logger.info(kernels.summary())
+    logger.info(line(saved=paths.model, bytes=_size(paths.model), epochs=factors.epochs))
+    if job.options.write_requests:
+        parts = write_requests(paths.output_data / "requests", user_ids=interactions.user_ids)
+        logger.info(line(requests=paths.output_data / "requests", parts=parts))
+
+
+def _device(accelerator: str) -> Device:
+    """Choose where to train, and say so where a GPU is left unused."""
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise UserError("accelerator=cuda, and torch finds no GPU: use a GPU instance and an image with CUDA, or auto")
+    if torch.version.cuda is None and Path("/dev/nvidia0").exists():
+        logger.warning(
+            "there is a GPU, and this image has a torch without CUDA: build it with --build-arg TORCH_INDEX=... (see"
+            " the README) to use it"
+        )
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return accelerator  # type: ignore[return-value]
+
+
+def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> None:
+    dropped = summary.dropped_below_min_rating
+    logger.info(
+        line(
+            files=summary.files,
+            rows=summary.rows,
+            dropped_below_min_rating=dropped,
+            repeated_rows=summary.repeated_rows,
+            pairs=interactions.n_pairs,
+            users=interactions.n_users,
+            items=interactions.n_items,
+            **{f"{role}_column": ",".join(names) for role, names in summary.columns.items()},
+        )
+    )
+    if summary.first_time is not None and summary.last_time is not None:
+        logger.info(line(first=summary.first_time.isoformat(), last=summary.last_time.isoformat()))
+    if summary.smallest_weight is None or summary.smallest_weight == summary.largest_weight:
+        return
+    column = ",".join(summary.columns["weight"])
+    if not job.algorithm.uses_weights:
+        logger.info("%s draws pairs uniformly: the weights in column %s are ignored", job.algorithm.name, column)
+    if summary.looks_like_ratings and job.reading.min_rating is None:
+        logger.warning(
+            "column %s looks like ratings: training is implicit, so low ratings count as weak positives; set min_rating"
+            " to drop them",
+            column,
+        )
+
+
+def _check_memory(job: Job, interactions: Interactions) -> None:
+    """Refuse a job that cannot fit, and name the largest dimension that would."""
+    limit, used = memory_limit(), memory_in_use()
+
+    def needed(dimension: int) -> int:
+        config = replace(job.config, embedding_dim=dimension)
+        fit = job.algorithm.memory(
+            users=interactions.n_users, items=interactions.n_items, pairs=interactions.n_pairs, config=config
+        )
+        return used + fit
+
+    dimension = job.config.embedding_dim
+    logger.info(line(memory_needed_gib=needed(dimension) / _GIB, memory_limit_gib=limit / _GIB))
+    if needed(dimension) <= limit:
+        return
+    fitting, too_large = 0, dimension
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        fitting, too_large = (middle, too_large) if needed(middle) <= limit else (fitting, middle)
+    remedy = f"set embedding_dim to {fitting} or less" if fitting else "even embedding_dim=1 does not fit"
+    raise PlatformError(
+        f"training with embedding_dim={dimension} needs about {needed(dimension) / _GIB:.1f} GiB and the container may"
+        f" use {limit / _GIB:.1f} GiB: {remedy}, or take an instance with more memory"
+    )
+
+
+def _fit(
+    job: Job, interactions: Interactions, *, threads: int, device: Device, should_stop: Callable[[], bool]
+) -> Factors:
+    def on_epoch(epoch: Epoch) -> None:
+        logger.info(line(epoch=epoch.number, train_loss=epoch.train_loss, seconds=epoch.seconds))
+
+    try:
+        factors = job.algorithm.fit(
+            interactions,
+            config=job.config,
+            random_state=job.options.random_state,
+            threads=threads,
+            device=device,
+            watch=Watch(on_epoch=on_epoch, should_stop=should_stop),
+        )
+    except torch.OutOfMemoryError as error:
+        raise PlatformError(
+            f"the GPU ran out of memory ({str(error).splitlines()[0]}): lower embedding_dim or batch_size, or set"
+            " accelerator to cpu"
+        ) from None
+    if factors.epochs == 0:
+        raise AlgorithmError("training ended without a completed epoch: nothing was saved")
+    if factors.epochs < job.config.epochs:
+        logger.warning("stopped early: %d of %d epochs", factors.epochs, job.config.epochs)
+    return factors
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

@@ -1,0 +1,142 @@
+"""What every algorithm must do, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
+from factorbox.models import ALGORITHMS
+from factorbox.models.base import Algorithm, Epoch, Factors, Watch
+from factorbox.options import options_of
+from support import clustered_interactions, interactions_from_rows
+
+every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
+
+
+def quick(algorithm: Algorithm, **changes: Any) -> Any:
+    return replace(algorithm.config(), **{"embedding_dim": 8, "epochs": 4, **changes})
+
+
+def scores(factors: Factors) -> Any:
+    return factors.user_factors @ factors.item_factors.T + factors.user_biases[:, None] + factors.item_biases
+
+
+@every_algorithm
+def test_shapes_and_types(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=40, n_items=40)
+    factors = algorithm.fit(interactions, config=quick(algorithm), random_state=1)
+    assert factors.user_factors.shape == (40, 8) and factors.item_factors.shape == (40, 8)
+    assert factors.user_biases.shape == (40,) and factors.item_biases.shape == (40,)
+    arrays = (factors.user_factors, factors.item_factors, factors.user_biases, factors.item_biases)
+    assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
+    assert all(np.isfinite(array).all() for array in arrays)
+    assert factors.epochs == 4 and np.isfinite(factors.train_loss)
+
+
+@every_algorithm
+def test_users_prefer_unseen_items_of_their_own_cluster(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    factors = algorithm.fit(interactions, config=quick(algorithm, epochs=40), random_state=1)
+    ranked = scores(factors)
+    hits = 0
+    for user in range(interactions.n_users):
+        ranked[user, interactions.items_of(user)] = -np.inf
+        hits += int((np.argsort(-ranked[user])[:5] % 4 == user % 4).sum())
+    # By chance a fifth of what is left is of one's own cluster.
+    assert hits / (5 * interactions.n_users) > 0.6
+
+
+@every_algorithm
+def test_same_seed_gives_the_same_bytes_whatever_the_threads(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=300, n_items=80, weighted=True)
+    fitted = [
+        algorithm.fit(interactions, config=quick(algorithm), random_state=7, threads=threads) for threads in (1, 2, 3)
+    ]
+    for other in fitted[1:]:
+        assert fitted[0].user_factors.tobytes() == other.user_factors.tobytes()
+        assert fitted[0].item_factors.tobytes() == other.item_factors.tobytes()
+        assert fitted[0].item_biases.tobytes() == other.item_biases.tobytes()
+        assert fitted[0].train_loss == other.train_loss
+
+
+@every_algorithm
+def test_another_seed_gives_another_model(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=40, n_items=40)
+    one, other = (algorithm.fit(interactions, config=quick(algorithm), random_state=seed) for seed in (0, 1))
+    assert not np.array_equal(one.item_factors, other.item_factors)
+
+
+@every_algorithm
+@pytest.mark.parametrize("rows", [[[0], [1]], [[0, 1], [2]], [[2]]], ids=str)
+def test_the_smallest_data_sets_train(algorithm: Algorithm, rows: list[list[int]]) -> None:
+    interactions = interactions_from_rows(rows, n_items=3)
+    factors = algorithm.fit(interactions, config=quick(algorithm), random_state=1)
+    assert np.isfinite(scores(factors)).all()
+
+
+@every_algorithm
+@pytest.mark.parametrize("rows", [[[0]], [[0, 1, 2]], [[0], [0], [0]]], ids=str)
+def test_data_without_a_single_negative_train_or_are_refused(algorithm: Algorithm, rows: list[list[int]]) -> None:
+    interactions = interactions_from_rows(rows, n_items=1 + max(item for row in rows for item in row))
+    if algorithm.name == "als":
+        assert np.isfinite(scores(algorithm.fit(interactions, config=quick(algorithm), random_state=1))).all()
+    else:
+        with pytest.raises(UserError, match="no negatives to learn from: train with algorithm=als"):
+            algorithm.fit(interactions, config=quick(algorithm), random_state=1)
+
+
+@every_algorithm
+def test_a_stop_ends_after_the_first_sweep_with_a_whole_model(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=40, n_items=40)
+    seen: list[Epoch] = []
+    watch = Watch(on_epoch=seen.append, should_stop=lambda: True)
+    factors = algorithm.fit(interactions, config=quick(algorithm, epochs=50), random_state=1, watch=watch)
+    assert [epoch.number for epoch in seen] == [1]
+    assert factors.epochs == 1
+    assert factors.user_factors.any() and np.isfinite(scores(factors)).all()
+
+
+@every_algorithm
+def test_a_stop_at_the_end_of_a_sweep_equals_fewer_epochs(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=40, n_items=40)
+    seen: list[Epoch] = []
+    watch = Watch(on_epoch=seen.append, should_stop=lambda: len(seen) >= 3)
+    stopped = algorithm.fit(interactions, config=quick(algorithm, epochs=50), random_state=1, watch=watch)
+    planned = algorithm.fit(interactions, config=quick(algorithm, epochs=3), random_state=1)
+    assert stopped.epochs == planned.epochs == 3
+    np.testing.assert_allclose(scores(stopped), scores(planned), atol=1e-4)
+
+
+@every_algorithm
+def test_memory_grows_with_every_size(algorithm: Algorithm) -> None:
+    sizes = {"users": 1000, "items": 500, "pairs": 20_000}
+    config = algorithm.config()
+    base = algorithm.memory(**sizes, config=config)
+    assert base > 4 * config.embedding_dim * (sizes["users"] + sizes["items"])
+    for name in sizes:
+        assert algorithm.memory(**{**sizes, name: 10 * sizes[name]}, config=config) > base
+    assert algorithm.memory(**sizes, config=replace(config, embedding_dim=10 * config.embedding_dim)) > base
+
+
+@every_algorithm
+def test_every_hyperparameter_says_what_it_means(algorithm: Algorithm) -> None:
+    for declared in options_of(algorithm.config).values():
+        assert declared.help.endswith(".") and declared.range_text()
+
+
+def test_weights_change_a_model_that_uses_them_and_no_other(rng: np.random.Generator) -> None:
+    weighted = clustered_interactions(rng, n_users=40, n_items=40, weighted=True)
+    plain = Interactions(
+        user_ids=weighted.user_ids,
+        item_ids=weighted.item_ids,
+        indptr=weighted.indptr,
+        item_indices=weighted.item_indices,
+        weights=np.ones_like(weighted.weights),
+    )
+    for algorithm in ALGORITHMS.values():
+        one, other = (algorithm.fit(data, config=quick(algorithm), random_state=1) for data in (weighted, plain))
+        assert np.array_equal(one.item_factors, other.item_factors) != algorithm.uses_weights

@@ -1,0 +1,286 @@
+"""The sampled losses as algorithms: reproducible, watched, regularized, and better than chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
+from factorbox.errors import AlgorithmError, UserError
+from factorbox.models.base import Algorithm, Epoch, Factors, Watch
+from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
+
+ALL = [BPR, HINGE, ADAPTIVE_HINGE, POINTWISE]
+PAIRWISE = [BPR, HINGE, ADAPTIVE_HINGE]
+all_losses = pytest.mark.parametrize("algorithm", ALL, ids=lambda algorithm: str(algorithm.name))
+
+
+def from_matrix(seen: np.ndarray[Any, np.dtype[np.bool_]]) -> Interactions:
+    users, items = np.nonzero(seen)
+    return Interactions(
+        user_ids=Ids.from_texts([f"u{user:05d}" for user in range(seen.shape[0])]),
+        item_ids=Ids.from_texts([f"i{item:05d}" for item in range(seen.shape[1])]),
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(users, minlength=seen.shape[0]))]).astype(np.int64),
+        item_indices=items.astype(np.int32),
+        weights=np.ones(len(items), dtype=np.float32),
+    )
+
+
+def two_tastes(n_users: int = 60, n_items: int = 40, *, density: float = 0.4) -> Interactions:
+    """Even users choose among even items, odd users among odd ones."""
+    random = np.random.default_rng(0)
+    same = np.add.outer(np.arange(n_users), np.arange(n_items)) % 2 == 0
+    return from_matrix(same & (random.random((n_users, n_items)) < density))
+
+
+def small(algorithm: Algorithm, **options: Any) -> Any:
+    return replace(algorithm.config(), **{"embedding_dim": 8, "epochs": 2, "batch_size": 64, **options})
+
+
+def assert_same_bytes(a: Factors, b: Factors) -> None:
+    for name in ("user_factors", "item_factors", "user_biases", "item_biases"):
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    assert a.train_loss == b.train_loss
+
+
+@all_losses
+def test_unseen_items_of_the_users_taste_score_higher(algorithm: Algorithm) -> None:
+    interactions = two_tastes()
+    factors = algorithm.fit(interactions, config=small(algorithm, epochs=30), random_state=0)
+    scores = factors.user_factors @ factors.item_factors.T + factors.item_biases
+    seen = np.zeros(scores.shape, dtype=bool)
+    seen[np.repeat(np.arange(60), np.diff(interactions.indptr)), interactions.item_indices] = True
+    same = np.add.outer(np.arange(60), np.arange(40)) % 2 == 0
+    assert scores[same & ~seen].mean() > scores[~same].mean() + 0.1
+    assert np.mean(scores[same & ~seen] > np.median(scores[~same])) > 0.8
+
+
+@all_losses
+def test_factors_have_the_promised_shapes_and_types(algorithm: Algorithm) -> None:
+    factors = algorithm.fit(two_tastes(), config=small(algorithm), random_state=0)
+    shapes = {"user_factors": (60, 8), "item_factors": (40, 8), "user_biases": (60,), "item_biases": (40,)}
+    for name, shape in shapes.items():
+        array = getattr(factors, name)
+        assert array.shape == shape
+        assert array.dtype == np.float32
+        assert array.flags.c_contiguous
+        assert np.isfinite(array).all()
+    assert factors.epochs == 2
+
+
+@all_losses
+def test_the_same_seed_gives_the_same_bytes_on_one_two_and_three_threads(algorithm: Algorithm) -> None:
+    # Batches large enough for torch to share among threads: more than 32,768 scores, and more than one batch.
+    interactions = two_tastes(450, 400, density=0.6)
+    config = small(algorithm, embedding_dim=6, batch_size=40_000, epochs=1)
+    assert interactions.n_pairs > config.batch_size
+    one, two, three = (
+        algorithm.fit(interactions, config=config, random_state=7, threads=threads) for threads in (1, 2, 3)
+    )
+    assert_same_bytes(one, two)
+    assert_same_bytes(one, three)
+
+
+@all_losses
+def test_another_seed_gives_another_model(algorithm: Algorithm) -> None:
+    one, two = (algorithm.fit(two_tastes(), config=small(algorithm), random_state=seed) for seed in (0, 1))
+    assert not np.array_equal(one.user_factors, two.user_factors)
+
+
+@all_losses
+def test_weights_are_ignored(algorithm: Algorithm) -> None:
+    interactions = two_tastes()
+    heavy = replace(interactions, weights=np.arange(1, interactions.n_pairs + 1, dtype=np.float32))
+    assert not algorithm.uses_weights
+    assert_same_bytes(*(algorithm.fit(data, config=small(algorithm), random_state=0) for data in (interactions, heavy)))
+
+
+@all_losses
+def test_torch_keeps_its_threads_after_a_fit_and_after_a_failure(algorithm: Algorithm) -> None:
+    before = torch.get_num_threads()
+    algorithm.fit(two_tastes(), config=small(algorithm), random_state=0, threads=before + 1)
+    assert torch.get_num_threads() == before
+    with pytest.raises(UserError):
+        algorithm.fit(
+            from_matrix(np.ones((2, 3), dtype=bool)),
+            config=small(algorithm),
+            random_state=0,
+            threads=before + 1,
+        )
+    assert torch.get_num_threads() == before
+
+
+@all_losses
+def test_a_loss_that_overflows_names_the_hyperparameters_to_change(algorithm: Algorithm) -> None:
+    config = small(algorithm, learning_rate=1e30, regularization=1e30, epochs=5)
+    with pytest.raises(AlgorithmError, match="no longer finite: lower learning_rate") as caught:
+        algorithm.fit(two_tastes(), config=config, random_state=0)
+    assert "regularization" in str(caught.value)
+    assert "batch_size" in str(caught.value)
+
+
+@all_losses
+def test_users_who_have_every_item_change_nothing_for_the_others(algorithm: Algorithm) -> None:
+    random = np.random.default_rng(4)
+    seen = random.random((30, 20)) < 0.3
+    seen[7] = True
+    factors = algorithm.fit(from_matrix(seen), config=small(algorithm), random_state=0)
+    # Nothing is set against the items of user 7, whose row keeps its short initial vector and no bias.
+    assert factors.user_biases[7] == 0
+    assert np.linalg.norm(factors.user_factors[7]) < 0.5
+    assert np.isfinite(factors.train_loss)
+
+
+@all_losses
+def test_data_without_any_negative_are_refused_with_the_remedy(algorithm: Algorithm) -> None:
+    with pytest.raises(UserError, match="every user has interacted with every item") as caught:
+        algorithm.fit(from_matrix(np.ones((3, 4), dtype=bool)), config=small(algorithm), random_state=0)
+    assert "algorithm=als" in str(caught.value)
+
+
+@pytest.mark.parametrize("algorithm", PAIRWISE, ids=lambda algorithm: str(algorithm.name))
+def test_pairwise_losses_leave_the_user_biases_at_zero(algorithm: Algorithm) -> None:
+    factors = algorithm.fit(two_tastes(), config=small(algorithm), random_state=0)
+    assert not factors.user_biases.any()
+    assert factors.item_biases.any()
+
+
+def test_the_pointwise_loss_learns_user_biases() -> None:
+    factors = POINTWISE.fit(two_tastes(), config=small(POINTWISE), random_state=0)
+    assert factors.user_biases.any()
+
+
+@all_losses
+def test_epochs_are_reported_from_one_with_a_falling_mean_loss(algorithm: Algorithm) -> None:
+    epochs: list[Epoch] = []
+    factors = algorithm.fit(
+        two_tastes(),
+        config=small(algorithm, epochs=12),
+        random_state=0,
+        watch=Watch(on_epoch=epochs.append),
+    )
+    assert [epoch.number for epoch in epochs] == list(range(1, 13))
+    assert epochs[-1].train_loss < epochs[0].train_loss
+    assert factors.train_loss == epochs[-1].train_loss
+    assert factors.epochs == 12
+
+
+@all_losses
+def test_a_stop_waits_for_the_first_epoch_and_then_ends_the_fit(algorithm: Algorithm) -> None:
+    epochs: list[Epoch] = []
+    config = small(algorithm, epochs=50)
+    stopped = algorithm.fit(
+        two_tastes(),
+        config=config,
+        random_state=0,
+        watch=Watch(on_epoch=epochs.append, should_stop=lambda: True),
+    )
+    assert stopped.epochs == len(epochs) == 1
+    assert_same_bytes(stopped, algorithm.fit(two_tastes(), config=replace(config, epochs=1), random_state=0))
+
+
+def test_a_stop_between_batches_ends_the_second_epoch_early() -> None:
+    asked = 0
+
+    def third_question() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 3
+
+    epochs: list[Epoch] = []
+    config = small(BPR, epochs=50)
+    stopped = BPR.fit(
+        two_tastes(),
+        config=config,
+        random_state=0,
+        watch=Watch(on_epoch=epochs.append, should_stop=third_question),
+    )
+    first = BPR.fit(two_tastes(), config=replace(config, epochs=1), random_state=0)
+    assert stopped.epochs == len(epochs) == 1
+    assert stopped.train_loss == first.train_loss
+    assert not np.array_equal(stopped.user_factors, first.user_factors)
+
+
+@all_losses
+def test_one_step_agrees_with_automatic_differentiation(algorithm: Algorithm) -> None:
+    # Every user has all items but one, so that the negatives, drawn at random, are known.
+    n_users, n_items, d = 6, 6, 5
+    interactions = from_matrix(~np.eye(n_users, n_items, dtype=bool))
+    options: dict[str, Any] = {"embedding_dim": d, "batch_size": 1000, "regularization": 0.3}
+    tiny = small(algorithm, **options, epochs=1, learning_rate=1e-30)
+    start = algorithm.fit(interactions, config=tiny, random_state=3)
+    rate = 0.05
+    after = algorithm.fit(interactions, config=replace(tiny, learning_rate=rate), random_state=3)
+
+    w, h = (torch.tensor(a, requires_grad=True) for a in (start.user_factors, start.item_factors))
+    b_u, b_i = (torch.zeros(n, requires_grad=True) for n in (n_users, n_items))
+    u = torch.arange(n_users).repeat_interleave(n_items - 1)
+    i = torch.tensor(interactions.item_indices).long()
+    j = u
+    x_ui = (w[u] * h[i]).sum(1) + b_u[u] + b_i[i]
+    x_uj = (w[u] * h[j]).sum(1) + b_u[u] + b_i[j]
+    losses = {
+        "bpr": -torch.log(torch.sigmoid(x_ui - x_uj)),
+        "hinge": torch.clamp(1 - x_ui + x_uj, min=0),
+        "adaptive_hinge": torch.clamp(1 - x_ui + x_uj, min=0),
+        "pointwise": -torch.log(torch.sigmoid(x_ui)) - torch.log(1 - torch.sigmoid(x_uj)),
+    }
+    penalty = sum((t[index] ** 2).sum() for t, index in ((w, u), (h, i), (h, j), (b_u, u), (b_i, i), (b_i, j)))
+    objective = losses[algorithm.name].sum() + 0.3 / 2 * penalty
+    gradients = torch.autograd.grad(objective, (w, h, b_u, b_i))
+
+    for name, before, g in zip(
+        ("user_factors", "item_factors", "user_biases", "item_biases"), (w, h, b_u, b_i), gradients, strict=True
+    ):
+        rows = g.reshape(len(g), -1)
+        root = (rows**2).mean(dim=1, keepdim=True).sqrt()
+        step = torch.where(root > 1e-6, rate * rows / root.clamp_min(1e-30), 0.0).reshape(g.shape)
+        moved = torch.from_numpy(getattr(after, name))
+        settled = (root > 1e-6).reshape(-1)
+        torch.testing.assert_close(moved[settled], (before - step).detach()[settled], rtol=1e-4, atol=1e-5)
+    assert after.train_loss == pytest.approx(losses[algorithm.name].mean().item(), rel=1e-5)
+
+
+def test_adaptive_hinge_takes_the_highest_scored_of_its_negatives() -> None:
+    # With very many candidates it is the best unseen item: its loss cannot be below that of one candidate.
+    interactions = two_tastes()
+    options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-30}
+    one = ADAPTIVE_HINGE.fit(
+        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=1, **options), random_state=0
+    )
+    many = ADAPTIVE_HINGE.fit(
+        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=500, **options), random_state=0
+    )
+    scores = many.user_factors @ many.item_factors.T
+    users = np.repeat(np.arange(60), np.diff(interactions.indptr))
+    unseen = scores.copy()
+    unseen[users, interactions.item_indices] = -np.inf
+    positives = scores[users, interactions.item_indices]
+    expected = np.maximum(0, 1 - positives + unseen.max(axis=1)[users]).mean()
+    assert many.train_loss == pytest.approx(float(expected), rel=1e-4)
+    assert one.train_loss < many.train_loss
+
+
+@all_losses
+def test_the_memory_estimate_grows_with_every_dimension(algorithm: Algorithm) -> None:
+    config = algorithm.config()
+    sizes = {"users": 1000, "items": 500, "pairs": 20_000}
+    base = algorithm.memory(**sizes, config=config)
+    assert base >= 4 * 1500 * config.embedding_dim
+    for name in sizes:
+        assert algorithm.memory(**{**sizes, name: sizes[name] * 10}, config=config) > base
+    wider = replace(config, embedding_dim=config.embedding_dim * 2)
+    assert algorithm.memory(**sizes, config=wider) > base
+
+
+@pytest.mark.parametrize(
+    "options", [{"embedding_dim": 0}, {"epochs": 0}, {"regularization": -1.0}, {"learning_rate": 0.0}]
+)
+@all_losses
+def test_options_out_of_range_are_refused(algorithm: Algorithm, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(options))):
+        algorithm.config(**options)

@@ -1,0 +1,81 @@
+"""What several test modules need: small data sets, and a folder that looks like /opt/ml."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
+
+CONTAINER = Path(__file__).resolve().parent.parent / "container"
+
+
+def interactions_from_rows(
+    rows: Sequence[Sequence[int]], *, n_items: int, weights: Sequence[Sequence[float]] | None = None
+) -> Interactions:
+    """Build interactions from a list of item indices per user; ids are u0000… and i0000…."""
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    flat = np.array([item for row in rows for item in sorted(row)], dtype=np.int32)
+    values = (
+        np.ones(len(flat), np.float32)
+        if weights is None
+        else np.array([value for row in weights for value in row], dtype=np.float32)
+    )
+    return Interactions(
+        user_ids=Ids.from_texts([f"u{u:04d}" for u in range(len(rows))]),
+        item_ids=Ids.from_texts([f"i{i:04d}" for i in range(n_items)]),
+        indptr=indptr,
+        item_indices=flat,
+        weights=values,
+    )
+
+
+def clustered_interactions(
+    rng: np.random.Generator, *, n_users: int = 120, n_items: int = 60, clusters: int = 4, weighted: bool = False
+) -> Interactions:
+    """Users who mostly take items of their own cluster: something that a model can learn."""
+    rows = []
+    for user in range(n_users):
+        own = [i for i in range(n_items) if i % clusters == user % clusters]
+        other = [i for i in range(n_items) if i % clusters != user % clusters]
+        taken = [*rng.choice(own, size=min(8, len(own)), replace=False), *rng.choice(other, size=2, replace=False)]
+        rows.append(sorted(int(i) for i in taken))
+    weights = [[float(w) for w in rng.integers(1, 6, size=len(row))] for row in rows] if weighted else None
+    return interactions_from_rows(rows, n_items=n_items, weights=weights)
+
+
+def make_base(
+    folder: Path, *, files: Mapping[str, bytes | str], hyperparameters: Mapping[str, Any] | str | None = None
+) -> Path:
+    """Lay out a base folder as SageMaker would: the channel `training` with these files, and the configuration."""
+    channel = folder / "input/data/training"
+    channel.mkdir(parents=True)
+    for name, content in files.items():
+        path = channel / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    config = folder / "input/config"
+    config.mkdir(parents=True)
+    if hyperparameters is not None:
+        text = hyperparameters if isinstance(hyperparameters, str) else json.dumps(hyperparameters)
+        (config / "hyperparameters.json").write_text(text)
+    return folder
+
+
+def run_train(base: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run container/train as a process of its own, as SageMaker would."""
+    return subprocess.run(
+        [sys.executable, str(CONTAINER / "train")],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,319 @@
+"""The model folder: what is saved is what is loaded, and nothing damaged is ever loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from factorbox import artifact
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
+from factorbox.errors import AlgorithmError, PlatformError
+from factorbox.models.base import Factors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from support import interactions_from_rows
+
+
+def random_factors(interactions: Interactions, *, d: int = 5, seed: int = 0) -> Factors:
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Any:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    n_users, n_items = interactions.n_users, interactions.n_items
+    return Factors(draw(n_users, d), draw(n_items, d), draw(n_users), draw(n_items), epochs=3, train_loss=0.5)
+
+
+def save(folder: Path, interactions: Interactions, factors: Factors | None = None) -> None:
+    artifact.save(
+        folder,
+        interactions=interactions,
+        factors=factors or random_factors(interactions),
+        algorithm="als",
+        hyperparameters={"epochs": 3, "exclude_seen": True},
+        metrics={"train_loss": 0.5},
+    )
+
+
+@pytest.fixture
+def interactions() -> Interactions:
+    return interactions_from_rows([[0, 2], [1], [], [0, 1, 2, 3]], n_items=5, weights=[[1, 2], [3], [], [1, 1, 4, 1]])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, interactions: Interactions) -> Path:
+    save(tmp_path / "model", interactions)
+    return tmp_path / "model"
+
+
+def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> None:
+    factors = random_factors(interactions)
+    loaded = artifact.load(folder)
+    for name in ("user_factors", "item_factors", "user_biases", "item_biases"):
+        assert np.array_equal(getattr(loaded, name), getattr(factors, name))
+    np.testing.assert_allclose(loaded.mean_user_factors, factors.user_factors.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(loaded.mean_user_bias[0], factors.user_biases.mean(), rtol=1e-6)
+    assert loaded.user_ids.to_list() == interactions.user_ids.to_list()
+    assert loaded.item_ids.to_list() == interactions.item_ids.to_list()
+    assert np.array_equal(loaded.history.indptr, interactions.indptr)
+    assert np.array_equal(loaded.history.indices, interactions.item_indices)
+    assert np.array_equal(loaded.history.weights, interactions.weights)
+    assert loaded.manifest["counts"] == {"users": 4, "items": 5, "pairs": 7, "embedding_dim": 5, "epochs": 3}
+    assert loaded.manifest["algorithm"] == "als"
+
+
+@given(ids=st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_any_ids_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, ids: set[str]) -> None:
+    folder = tmp_path_factory.mktemp("ids") / "model"
+    every = Ids.from_texts(sorted(ids))
+    n = len(every)
+    data = Interactions(every, every, np.arange(n + 1), np.arange(n, dtype=np.int32), np.ones(n, np.float32))
+    save(folder, data)
+    loaded = artifact.load(folder)
+    assert loaded.user_ids.to_list() == sorted(ids, key=lambda text: text.encode())
+    assert list(loaded.item_ids.indices_of(every.to_list())) == list(range(n))
+
+
+def test_the_same_model_is_the_same_bytes_and_names_no_time_or_path(tmp_path: Path, interactions: Interactions) -> None:
+    for name in ("one", "two"):
+        save(tmp_path / name, interactions)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+        assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_saving_over_a_model_replaces_it_and_leaves_no_temporary_file(folder: Path) -> None:
+    other = interactions_from_rows([[0]], n_items=1)
+    save(folder, other)
+    assert artifact.load(folder).user_ids.to_list() == ["u0000"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "factors.safetensors",
+        "items.arrow",
+        "manifest.json",
+        "users.arrow",
+    ]
+
+
+def test_a_failed_save_leaves_the_older_model_whole(
+    folder: Path, interactions: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def disk_full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifact, "_write_arrow", disk_full)
+    with pytest.raises(PlatformError, match=r"cannot write the model to .*: No space left on device; free disk space"):
+        save(folder, interactions, random_factors(interactions, seed=9))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_factors_that_are_not_finite_are_not_saved(tmp_path: Path, interactions: Interactions) -> None:
+    factors = random_factors(interactions)
+    factors.item_factors[1, 1] = np.nan
+    with pytest.raises(AlgorithmError, match="item_factors is not finite"):
+        save(tmp_path / "model", interactions, factors)
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_arrays_are_views_of_the_files(folder: Path) -> None:
+    loaded = artifact.load(folder)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    mapped = [
+        tuple(int(edge, 16) for edge in entry.split()[0].split("-"))
+        for entry in maps
+        if entry.endswith((".safetensors", ".arrow"))
+    ]
+    for array in (loaded.user_factors, loaded.item_factors, loaded.history.indices, loaded.history.weights):
+        assert any(start <= array.ctypes.data < end for start, end in mapped)
+
+
+FILES = ("manifest.json", "factors.safetensors", "users.arrow", "items.arrow")
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "one_bit": flip,
+    "appended": lambda content: content + b"\0",
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_of_any_file_is_named(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(PlatformError) as caught:
+        artifact.load(folder)
+    assert "damaged" in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(PlatformError, match=rf"{name}.*is missing"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_in_the_place_of_a_file_is_a_clear_error(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(PlatformError, match=name):
+        artifact.load(folder)
+
+
+def test_a_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match=r"no model in .*manifest.json is missing \(found: nothing\)"):
+        artifact.load(tmp_path / "nowhere")
+
+
+def rewrite(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file and make the manifest vouch for it."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    sealed(folder, manifest)
+
+
+def sealed(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest that vouches for itself."""
+    manifest.pop("sha256_of_the_above", None)
+    content = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    manifest["sha256_of_the_above"] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    sealed(folder, manifest)
+
+
+@pytest.mark.parametrize("position", [0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
+def test_any_changed_character_of_the_manifest_is_noticed(folder: Path, position: float) -> None:
+    content = bytearray((folder / "manifest.json").read_bytes())
+    at = next(i for i in range(int(position * len(content)), len(content)) if chr(content[i]).isalnum())
+    content[at] = ord("7") if content[at] != ord("7") else ord("8")
+    (folder / "manifest.json").write_bytes(bytes(content))
+    with pytest.raises(PlatformError, match=r"damaged|format version"):
+        artifact.load(folder)
+
+
+def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=2))
+    with pytest.raises(PlatformError, match=r"has format version 2, and this factorbox reads up to 1"):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("format_version"),
+        lambda m: m.update(format_version="1"),
+        lambda m: m.update(format_version=0),
+        lambda m: m.pop("counts"),
+        lambda m: m["counts"].update(users=-1),
+        lambda m: m["counts"].update(users=True),
+        lambda m: m["counts"].update(users=5),
+        lambda m: m["counts"].update(embedding_dim=4),
+        lambda m: m["counts"].update(pairs=6),
+        lambda m: m.pop("algorithm"),
+        lambda m: m.update(hyperparameters=[]),
+        lambda m: m["files"].pop("users.arrow"),
+        lambda m: m["files"].update({"../x": {"bytes": 0, "sha256": ""}}),
+        lambda m: m["files"].update({"users.arrow": {"bytes": 1}}),
+        lambda m: m["files"].update({"users.arrow": 5}),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    edit_manifest(folder, change)
+    with pytest.raises(PlatformError, match="damaged"):
+        artifact.load(folder)
+
+
+def test_vouched_for_files_of_the_wrong_shape_are_refused(folder: Path, tmp_path: Path) -> None:
+    tensors = load_file(folder / "factors.safetensors")
+    for changed in (
+        {**tensors, "user_factors": tensors["user_factors"].double()},
+        {**tensors, "item_factors": tensors["item_factors"][:3].clone()},
+        {name: tensor for name, tensor in tensors.items() if name != "item_biases"},
+        {**tensors, "more": torch.zeros(1)},
+    ):
+        save_file(changed, tmp_path / "changed")
+        rewrite(folder, "factors.safetensors", (tmp_path / "changed").read_bytes())
+        with pytest.raises(PlatformError, match=r"factors.safetensors is damaged"):
+            artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"item_id": ["a", "b", "c", "d"]},
+        {"item_id": ["a", "b", "c", "d", None]},
+        {"item_id": ["b", "a", "c", "d", "e"]},
+        {"item_id": ["a", "a", "c", "d", "e"]},
+        {"item_id": [1, 2, 3, 4, 5]},
+        {"other": ["a", "b", "c", "d", "e"]},
+    ],
+    ids=str,
+)
+def test_vouched_for_ids_that_cannot_be_looked_up_are_refused(folder: Path, columns: dict[str, list[Any]]) -> None:
+    arrays = {
+        name: pa.array(values, pa.large_string() if isinstance(values[0], str) else None)
+        for name, values in columns.items()
+    }
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch(arrays)
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    rewrite(folder, "items.arrow", sink.getvalue().to_pybytes())
+    with pytest.raises(PlatformError, match="damaged"):
+        artifact.load(folder)
+
+
+def test_vouched_for_history_that_points_outside_the_items_is_refused(folder: Path) -> None:
+    reader = pa.ipc.open_file(folder / "users.arrow")
+    batch = reader.get_batch(0)
+    for bad in (-1, 5):
+        indices = np.array([0, 2, 1, 0, 1, 2, bad], dtype=np.int32)
+        listed = pa.LargeListArray.from_arrays(batch["item_indices"].offsets, indices)
+        sink = pa.BufferOutputStream()
+        changed = pa.record_batch([batch["user_id"], listed, batch["weights"]], schema=batch.schema)
+        with pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(changed)
+        rewrite(folder, "users.arrow", sink.getvalue().to_pybytes())
+        with pytest.raises(PlatformError, match="damaged"):
+            artifact.load(folder)
+
+
+def test_no_file_is_a_pickle(folder: Path) -> None:
+    for path in folder.iterdir():
+        assert path.read_bytes()[:2] not in (b"\x80\x04", b"\x80\x05", b"PK")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_a_clear_error(folder: Path) -> None:
+    (folder / "users.arrow").chmod(0)
+    with pytest.raises(PlatformError, match=r"cannot read .*users.arrow: Permission denied"):
+        artifact.load(folder)

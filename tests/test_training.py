@@ -1,0 +1,270 @@
+"""The command `train` as a job sees it: what it leaves behind, in good cases and bad."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from factorbox import artifact, training
+from factorbox.contract.memory import memory_in_use
+from factorbox.contract.stop_signal import StopSignal
+from factorbox.models import ALGORITHMS
+from support import CONTAINER, clustered_interactions, make_base, run_train
+
+
+def csv_of(*, n_users: int = 60, n_items: int = 40, header: str = "user_id,item_id") -> str:
+    data = clustered_interactions(np.random.default_rng(3), n_users=n_users, n_items=n_items)
+    rows = [f"{data.user_ids[u]},{data.item_ids[int(i)]}" for u in range(data.n_users) for i in data.items_of(u)]
+    return "\n".join([header, *rows]) + "\n"
+
+
+CSV = csv_of()
+QUICK = {"embedding_dim": "8", "epochs": "3"}
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """`main` installs signal handlers and log handlers for a process of its own."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    root = logging.getLogger()
+    log_handlers, level = root.handlers[:], root.level
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    root.handlers[:], root.level = log_handlers, level
+    logging.captureWarnings(False)
+
+
+def train(base: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(base))
+    return training.main()
+
+
+def failure(base: Path) -> str:
+    return (base / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_leaves_a_model_and_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={**QUICK, "algorithm": algorithm})
+    assert train(base, monkeypatch) == 0
+    model = artifact.load(base / "model")
+    assert model.manifest["algorithm"] == algorithm
+    assert model.manifest["hyperparameters"]["embedding_dim"] == 8
+    assert model.user_factors.shape == (60, 8)
+    assert not (base / "output/failure").exists()
+    requests = (base / "output/data/requests/part-0000.jsonl").read_text().splitlines()
+    assert [json.loads(text)["user_id"] for text in requests] == model.user_ids.to_list()
+    output = capsys.readouterr().out
+    assert "users=60; items=40;" in output
+    for epoch in (1, 2, 3):
+        assert f"epoch={epoch}; train_loss=" in output
+
+
+def test_no_hyperparameters_at_all_is_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV})
+    assert train(base, monkeypatch) == 0
+    assert artifact.load(base / "model").manifest["algorithm"] == "als"
+
+
+def test_file_names_folders_row_order_and_compression_do_not_change_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, *rows = CSV.splitlines()
+    one = make_base(tmp_path / "one", files={"a.csv": CSV}, hyperparameters=QUICK)
+    halves: dict[str, bytes | str] = {
+        "z.csv": "\n".join([header, *rows[::-2]]),
+        "deep/er/b.csv.gz": gzip.compress("\r\n".join([header, *rows[-2::-2], ""]).encode()),
+        ".hidden.csv": "garbage",
+        "_SUCCESS": "",
+    }
+    two = make_base(tmp_path / "two", files=halves, hyperparameters=QUICK)
+    assert train(one, monkeypatch) == train(two, monkeypatch) == 0
+    for path in (one / "model").iterdir():
+        assert path.read_bytes() == (two / "model" / path.name).read_bytes(), path.name
+
+
+def test_write_requests_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={**QUICK, "write_requests": "False"})
+    assert train(base, monkeypatch) == 0
+    assert not (base / "output/data").exists()
+
+
+def test_ratings_as_weights_are_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"u{u},i{i},{1 + (u + i) % 5}\n" for u in range(20) for i in range(6))
+    base = make_base(tmp_path, files={"a.csv": "user_id,item_id,rating\n" + rows}, hyperparameters=QUICK)
+    assert train(base, monkeypatch) == 0
+    output = capsys.readouterr().out
+    assert "low ratings count as weak positives" in output and "min_rating" in output
+
+
+def test_weights_that_a_sampled_loss_ignores_are_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"u{u},i{i},{1 + 7 * u}\n" for u in range(20) for i in range(6) if i != u % 6)
+    data: dict[str, bytes | str] = {"a.csv": "user_id,item_id,total_interactions\n" + rows}
+    base = make_base(tmp_path, files=data, hyperparameters={**QUICK, "algorithm": "bpr"})
+    assert train(base, monkeypatch) == 0
+    assert "the weights in column total_interactions are ignored" in capsys.readouterr().out
+
+
+BAD_JOBS: dict[str, tuple[dict[str, bytes | str], Any, str]] = {
+    "no file": ({}, None, "training"),
+    "empty file": ({"a.csv": ""}, None, "a.csv"),
+    "only a header": ({"a.csv": "user_id,item_id\n"}, None, "no rows"),
+    "header missing": ({"a.csv": "1,2\n3,4\n"}, None, "no header in a.csv, line 1"),
+    "header misspelt": ({"a.csv": "usr_id,item_id\n1,2\n"}, None, "usr_id"),
+    "two user columns": ({"a.csv": "user_id,customer_id,item_id\n1,2,3\n"}, None, "customer_id"),
+    "too few fields": ({"a.csv": "user_id,item_id\n1,2\n3\n"}, None, "line 3"),
+    "empty id": ({"a.csv": "user_id,item_id\n1,2\n,4\n"}, None, "line 3"),
+    "weight abc": ({"a.csv": "user_id,item_id,weight\n1,2,abc\n"}, None, "'abc'"),
+    "weight nan": ({"a.csv": "user_id,item_id,weight\n1,2,nan\n"}, None, "'nan'"),
+    "weight inf": ({"a.csv": "user_id,item_id,weight\n1,2,inf\n"}, None, "'inf'"),
+    "weight -1": ({"a.csv": "user_id,item_id,weight\n1,2,-1\n"}, None, "'-1'"),
+    "binary": ({"a.csv": bytes(range(256)) * 40}, None, "a.csv"),
+    "broken gzip": ({"a.csv.gz": gzip.compress(CSV.encode())[:-50]}, None, "a.csv.gz"),
+    "one endless line": ({"a.csv": b"x" * 100_000_000}, None, "a.csv"),
+    "hyperparameters no JSON": ({"a.csv": CSV}, "{epochs: 3}", "hyperparameters.json is not JSON"),
+    "hyperparameters a list": ({"a.csv": CSV}, "[]", "hyperparameters.json holds a JSON list"),
+    "unknown hyperparameter": ({"a.csv": CSV}, {"epoch": "3"}, "did you mean 'epochs'"),
+    "bad value": ({"a.csv": CSV}, {"epochs": "many"}, "epochs='many' is not a whole number"),
+    "min_rating above all": ({"a.csv": "user_id,item_id,rating\n1,2,3\n"}, {"min_rating": "4"}, "min_rating=4"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_JOBS)
+def test_a_bad_job_fails_with_the_useful_sentence_first_and_saves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    files, hyperparameters, named = BAD_JOBS[case]
+    base = make_base(tmp_path, files=files, hyperparameters=hyperparameters)
+    assert train(base, monkeypatch) == 1
+    assert named in failure(base)
+    assert not failure(base).startswith("a fault of factorbox")
+    assert not (base / "model/manifest.json").exists()
+    captured = capsys.readouterr()
+    assert failure(base).strip()[:200] in captured.out
+    assert "Traceback" not in captured.out + captured.err
+
+
+def test_no_channel_at_all_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(tmp_path, monkeypatch) == 1
+    assert "training" in failure(tmp_path)
+
+
+@pytest.mark.parametrize("rows", ["u,i\n", "u,i\nu,j\n", "u,i\nv,i\n"], ids=["one pair", "one user", "one item"])
+def test_the_smallest_data_sets_give_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
+    base = make_base(tmp_path, files={"a.csv": "user_id,item_id\n" + rows})
+    assert train(base, monkeypatch) == 0
+    artifact.load(base / "model")
+
+
+def test_a_job_that_cannot_fit_names_the_largest_dimension_that_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = memory_in_use() + 300 * 2**20
+    monkeypatch.setattr(training, "memory_limit", lambda: limit)
+    base = make_base(tmp_path, files={"a.csv": csv_of(n_users=3000)}, hyperparameters={"embedding_dim": "4000"})
+    assert train(base, monkeypatch) == 1
+    assert "training with embedding_dim=4000 needs about" in failure(base)
+    fits = int(failure(base).split("set embedding_dim to ")[1].split()[0])
+    assert 1 <= fits < 4000
+    again = make_base(tmp_path / "again", files={"a.csv": csv_of()}, hyperparameters={"embedding_dim": str(fits // 2)})
+    assert train(again, monkeypatch) == 0
+
+
+def test_a_fault_of_ours_is_called_one_and_its_trace_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr(training, "read_interactions", broken)
+    base = make_base(tmp_path, files={"a.csv": CSV})
+    assert train(base, monkeypatch) == 1
+    assert failure(base).startswith("a fault of factorbox: KeyError: 'unexpected'")
+    assert "Traceback" not in failure(base)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_reason_of_an_earlier_failure_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK)
+    (base / "output").mkdir()
+    (base / "output/failure").write_text("old")
+    assert train(base, monkeypatch) == 0
+    assert not (base / "output/failure").exists()
+
+
+def test_a_stop_before_the_first_epoch_saves_nothing_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StopSignal, "is_set", lambda self: True)
+    base = make_base(tmp_path, files={"a.csv": CSV})
+    assert train(base, monkeypatch) == 1
+    assert "stopped before its first epoch" in failure(base)
+
+
+def test_the_command_trains_as_a_process_of_its_own(tmp_path: Path) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK)
+    done = run_train(base)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert artifact.load(base / "model").manifest["counts"]["epochs"] == 3
+
+
+def test_sigterm_saves_the_model_as_it_stands_and_exits_with_0(tmp_path: Path) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={"epochs": "100000"})
+    process = subprocess.Popen(
+        [sys.executable, str(CONTAINER / "train")],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for text in process.stdout:
+            if text.startswith("epoch=3;"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == 0, rest
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    assert "SIGTERM" in rest and "stopped early" in rest
+    assert 3 <= artifact.load(base / "model").manifest["counts"]["epochs"] < 100_000
+
+
+def test_sigterm_before_training_begins_fails_without_a_trace(tmp_path: Path) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV})
+    process = subprocess.Popen(
+        [sys.executable, str(CONTAINER / "train")],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert "Traceback" not in output + errors
+    assert process.returncode in (0, 1)
+    if process.returncode == 0:
+        # The machine was quick enough for a first epoch: then there is a model.
+        artifact.load(base / "model")
