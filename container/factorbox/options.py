@@ -41,11 +41,8 @@ class Option:
         """Say the allowed values in words, for errors and tables (empty where everything goes)."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        lower = f"> {self.above:g}" if self.above is not None else ""
-        if self.minimum is not None:
-            lower = f"≥ {self.minimum:g}"
-        upper = f"≤ {self.maximum:,.15g}" if self.maximum is not None else ""
-        return ", ".join(part for part in (lower, upper) if part)
+        bounds = ((">", self.above), ("≥", self.minimum), ("≤", self.maximum))
+        return ", ".join(f"{sign} {bound:,}" for sign, bound in bounds if bound is not None)
 
     def check(self, value: Any) -> None:
         """Raise `UserError` where `value` is outside the range of this option."""

@@ -1,0 +1,223 @@
+"""Which column of a file plays which role, and the options that decide it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from factorbox.data.fields import is_number, shortened
+from factorbox.errors import UserError
+from factorbox.options import check_ranges, option
+
+Role = Literal["user", "item", "weight", "time"]
+
+SPELLINGS: Mapping[Role, tuple[str, ...]] = MappingProxyType(
+    {
+        "user": ("user_id", "user", "customer_id"),
+        "item": ("item_id", "item", "movie_id", "product_id"),
+        "weight": ("total_interactions", "weight", "rating", "star_rating"),
+        "time": ("timestamp", "unix_timestamp"),
+    }
+)
+"""The column names that are found for each role; case and underscores are ignored."""
+
+_REQUIRED: tuple[Role, ...] = ("user", "item")
+_DELIMITER_NAMES = MappingProxyType({"tab": "\t", "\\t": "\t"})
+_DELIMITERS = ",;\t|"
+_SHOWN_COLUMNS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How training data are read.
+
+    Raises
+    ------
+    UserError
+        For a delimiter that is none, a column without a name, one column in two roles.
+    """
+
+    user_column: str | None = option(None, "Column with the user ids, where none of the usual names is used.")
+    item_column: str | None = option(None, "Column with the item ids, where none of the usual names is used.")
+    weight_column: str | None = option(None, "Column with weights, counts or ratings.")
+    timestamp_column: str | None = option(None, "Column with the time of each row.")
+    delimiter: str = option(",", "Character between the fields of a CSV file; `tab` for a tab.")
+    min_rating: float | None = option(None, "Rows whose weight is below this value are dropped.")
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not _is_delimiter(self.separator):
+            raise UserError(
+                f"delimiter={self.delimiter!r} is no delimiter: give one ASCII character that is no letter, digit, "
+                "quotation mark or line ending, such as ',', ';', '|' or 'tab'"
+            )
+        roles: dict[str, Role] = {}
+        for role, column in self.named_columns.items():
+            if not column:
+                raise UserError(f"{hyperparameter(role)} is empty: give the name of a column, or leave it out")
+            if column in roles:
+                raise UserError(
+                    f"{hyperparameter(roles[column])} and {hyperparameter(role)} both name the column {column!r}: "
+                    "give each its own column"
+                )
+            roles[column] = role
+
+    @property
+    def separator(self) -> str:
+        """The delimiter itself, where the option gives its name."""
+        return _DELIMITER_NAMES.get(self.delimiter.lower(), self.delimiter)
+
+    @property
+    def named_columns(self) -> dict[Role, str]:
+        """The columns that the options name."""
+        columns: dict[Role, str | None] = {
+            "user": self.user_column,
+            "item": self.item_column,
+            "weight": self.weight_column,
+            "time": self.timestamp_column,
+        }
+        return {role: column for role, column in columns.items() if column is not None}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a file keeps each role.
+
+    Attributes
+    ----------
+    names
+        All column names of the file.
+    positions
+        Position of the column of each role that the file has; user and item are always there.
+    """
+
+    names: tuple[str, ...]
+    positions: Mapping[Role, int]
+
+    def name(self, role: Role) -> str:
+        """Return the name of the column of a role."""
+        return self.names[self.positions[role]]
+
+
+def hyperparameter(role: Role) -> str:
+    """Return the name of the option that names the column of a role."""
+    return "timestamp_column" if role == "time" else f"{role}_column"
+
+
+def normalized(name: str) -> str:
+    """Fold the differences between spellings that do not count."""
+    return name.lower().replace("_", "")
+
+
+def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> Columns:
+    """Find the roles among the column names of one file.
+
+    Parameters
+    ----------
+    names
+        The header.
+    place
+        File and line of the header, for errors.
+
+    Raises
+    ------
+    UserError
+        Where user or item has no column, a role has two, or a named column does not exist.
+    """
+    named = options.named_columns
+    positions: dict[Role, int] = {}
+    for role, spellings in SPELLINGS.items():
+        if role in named:
+            found = [k for k, name in enumerate(names) if name == named[role]]
+        else:
+            wanted = {normalized(spelling) for spelling in spellings}
+            found = [k for k, name in enumerate(names) if normalized(name) in wanted and name not in named.values()]
+        if len(found) > 1:
+            raise UserError(_two_columns(role, names, found, place=place, named=role in named))
+        if found:
+            positions[role] = found[0]
+        elif role in named or role in _REQUIRED:
+            raise UserError(_missing(role, names, place=place, options=options))
+    if options.min_rating is not None and "weight" not in positions:
+        raise UserError(
+            f"min_rating={options.min_rating:g} needs a weight column, and there is none in {place}: found "
+            f"{_listed(names)}; name one with the hyperparameter weight_column, or leave min_rating out"
+        )
+    return Columns(names=tuple(names), positions=MappingProxyType(positions))
+
+
+def _is_delimiter(text: str) -> bool:
+    return len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0'
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [shortened(name) for name in names[:_SHOWN_COLUMNS]]
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else "")
+
+
+def _two_columns(role: Role, names: Sequence[str], found: list[int], *, place: str, named: bool) -> str:
+    columns = " and ".join(shortened(names[k]) for k in found)
+    remedy = "rename all but one" if named else f"choose one with the hyperparameter {hyperparameter(role)}"
+    return f"{len(found)} {role} columns in {place}: {columns}; {remedy}"
+
+
+def _missing(role: Role, names: Sequence[str], *, place: str, options: ReadOptions) -> str:
+    """Write the error for a role without column, with the most likely remedy."""
+    found = f"found {_listed(names)}"
+    key, wanted = hyperparameter(role), options.named_columns.get(role)
+    other = _other_delimiter(names, options=options)
+    if other is not None:
+        shown = "tab" if other == "\t" else other
+        return f"no {role} column in {place}: {found}; set the hyperparameter delimiter to {shown!r}"
+    if wanted is not None:
+        near = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {shortened(near[0])}?" if near else "give a column that every file has"
+        return f"no column {shortened(wanted)} in {place}, which {key} names: {found}; {hint}"
+    spelling = SPELLINGS[role][0]
+    if _looks_like_data(names):
+        return (
+            f"no header in {place}: {found}, which looks like data; add a first line with column names, such as "
+            f"'user_id,item_id', and set the hyperparameter delimiter where it is no comma"
+        )
+    near = _near_spelling(role, names)
+    if near:
+        return (
+            f"no {role} column in {place}: {found}; rename {shortened(near[0])} to {spelling} "
+            f"or set the hyperparameter {key} to {shortened(near[0])}"
+        )
+    return f"no {role} column in {place}: {found}; rename one to {spelling} or set the hyperparameter {key}"
+
+
+def _looks_like_data(names: Sequence[str]) -> bool:
+    """Whether the fields of a header are numbers, under one delimiter or another."""
+    if len(names) == 1:
+        names = max((names[0].split(delimiter) for delimiter in _DELIMITERS), key=len)
+    return all(is_number(name) for name in names)
+
+
+def _near_spelling(role: Role, names: Sequence[str]) -> list[str]:
+    """Return the name that is nearest to a spelling of a role, where one is near."""
+    by_normalized = {normalized(name): name for name in reversed(names)}
+    best: tuple[float, str] | None = None
+    for spelling in SPELLINGS[role]:
+        for near in difflib.get_close_matches(normalized(spelling), by_normalized, n=1):
+            likeness = difflib.SequenceMatcher(None, normalized(spelling), near).ratio()
+            if best is None or likeness > best[0]:
+                best = likeness, by_normalized[near]
+    return [best[1]] if best else []
+
+
+def _other_delimiter(names: Sequence[str], *, options: ReadOptions) -> str | None:
+    """Find the delimiter that a header of one field has in truth."""
+    if len(names) != 1:
+        return None
+    spellings = {normalized(spelling) for role in _REQUIRED for spelling in SPELLINGS[role]}
+    spellings |= {normalized(name) for name in options.named_columns.values()}
+    for delimiter in _DELIMITERS:
+        parts = names[0].split(delimiter)
+        if len(parts) > 1 and any(normalized(part) in spellings for part in parts):
+            return delimiter
+    return None

@@ -1,0 +1,227 @@
+"""The strict CSV parser: slow, exact about the line, and the only one that writes errors."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from factorbox.data.batches import Batch, Coded, make_batch
+from factorbox.data.columns import Columns, ReadOptions, Role, find_columns
+from factorbox.data.fields import (
+    MAX_WEIGHT,
+    MIN_WEIGHT,
+    TIME_RULE,
+    WEIGHT_RULE,
+    epoch_microseconds,
+    id_fault,
+    is_number,
+    iso_microseconds,
+    parse_number,
+    shortened,
+    time_kind,
+)
+from factorbox.errors import UserError
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest line that is read."""
+
+BOM = b"\xef\xbb\xbf"
+
+_BATCH_ROWS = 1 << 16
+
+
+class Dialect(csv.Dialect):
+    """RFC 4180 with any delimiter; a line feed alone ends a line too."""
+
+    quotechar = '"'
+    doublequote = True
+    skipinitialspace = False
+    lineterminator = "\n"
+    quoting = csv.QUOTE_MINIMAL
+    strict = True
+
+
+def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batch]:
+    """Read one CSV file.
+
+    Parameters
+    ----------
+    stream
+        The bytes of the file, unpacked.
+    name
+        The file as errors name it.
+
+    Raises
+    ------
+    UserError
+        For the first row that is not as it should be; the message names line, column, value and remedy.
+    """
+    records = _records(stream, name=name, options=options)
+    line, header = next(records, (1, None))
+    if header is None:
+        raise UserError(f"no header in {name}: it holds blank lines only; give it a header and rows")
+    columns = find_columns(header, place=f"{name}, line {line}", options=options)
+    rows = _Rows(name=name, columns=columns, options=options)
+    for line, fields in records:
+        rows.add(fields, line=line)
+        if rows.pending >= _BATCH_ROWS:
+            yield rows.take()
+    yield rows.take()
+
+
+class _Rows:
+    """Checks the rows of one file and gathers them into batches."""
+
+    def __init__(self, *, name: str, columns: Columns, options: ReadOptions) -> None:
+        self._name = name
+        self._columns = columns
+        self._min_rating = options.min_rating
+        self._user, self._item = columns.positions["user"], columns.positions["item"]
+        self._weight, self._time = columns.positions.get("weight"), columns.positions.get("time")
+        self._time_kind = "any"
+        self._clear()
+
+    @property
+    def pending(self) -> int:
+        """Rows that were added and not yet taken."""
+        return len(self._users)
+
+    def add(self, fields: list[str], *, line: int) -> None:
+        """Check one row and keep it."""
+        if len(fields) != len(self._columns.names):
+            raise UserError(
+                f"{len(fields)} field{'s' * (len(fields) != 1)} instead of {len(self._columns.names)} in {self._name}, "
+                f"line {line}: {shortened(', '.join(fields))}; quote fields that hold the delimiter, "
+                "and give every row all columns"
+            )
+        user, item = fields[self._user], fields[self._item]
+        if not (user and user.isascii() and item and item.isascii()):
+            self._check_id("user", user, line=line)
+            self._check_id("item", item, line=line)
+        if self._weight is not None:
+            text = fields[self._weight]
+            weight = self._known_weights.get(text)
+            self._weights.append(self._checked_weight(text, line=line) if weight is None else weight)
+        if self._time is not None:
+            self._times.append(self._checked_time(fields[self._time], line=line))
+        self._users.append(user)
+        self._items.append(item)
+
+    def take(self) -> Batch:
+        """Hand over the rows added since the last call."""
+        batch = make_batch(
+            self._columns,
+            users=Coded.from_dictionary(pa.array(self._users, type=pa.string()).dictionary_encode()),
+            items=Coded.from_dictionary(pa.array(self._items, type=pa.string()).dictionary_encode()),
+            weights=np.array(self._weights, dtype=np.float64) if self._weight is not None else None,
+            times=np.array(self._times, dtype=np.int64) if self._time is not None else None,
+            to_microseconds=int,
+            min_rating=self._min_rating,
+        )
+        self._clear()
+        return batch
+
+    def _clear(self) -> None:
+        self._users: list[str] = []
+        self._items: list[str] = []
+        self._weights: list[float] = []
+        self._times: list[int] = []
+        # Most weights repeat: each text is read once a batch.
+        self._known_weights: dict[str, float] = {}
+
+    def _check_id(self, role: Role, text: str, *, line: int) -> None:
+        fault = id_fault(text)
+        if fault:
+            raise self._error(role, text, fault, line=line)
+
+    def _checked_weight(self, text: str, *, line: int) -> float:
+        weight = parse_number(text)
+        dropped = self._min_rating is not None and -np.inf < weight < self._min_rating
+        if not (dropped or MIN_WEIGHT <= weight <= MAX_WEIGHT):
+            remedy = "mend or remove the row"
+            if is_number(text) and self._min_rating is None:
+                remedy += ", or set the hyperparameter min_rating to drop low values"
+            raise self._error("weight", text, f"{WEIGHT_RULE}; {remedy}", line=line)
+        self._known_weights[text] = weight
+        return weight
+
+    def _checked_time(self, text: str, *, line: int) -> int:
+        """Read a time as microseconds; all times of a file are of the kind of the first."""
+        microseconds: int | None
+        if is_number(text):
+            number = parse_number(text)
+            kind = time_kind(number)
+            microseconds = epoch_microseconds(number, kind=kind) if kind is not None else None
+        else:
+            kind, microseconds = "ISO 8601", iso_microseconds(text)
+        if kind is None or microseconds is None:
+            remedy = "mend the row, or remove the column if it is not needed"
+            raise self._error("time", text, f"{TIME_RULE}; {remedy}", line=line)
+        if kind != "any" and self._time_kind not in ("any", kind):
+            fault = f"{self._time_kind} stand above it and this is {kind}; write all times of a file the same way"
+            raise self._error("time", text, fault, line=line)
+        if kind == "any":
+            kind = self._time_kind
+        self._time_kind = kind
+        return microseconds
+
+    def _error(self, role: Role, value: str, fault: str, *, line: int) -> UserError:
+        return UserError(
+            f"bad {role} {shortened(value)} in {self._name}, line {line}, column "
+            f"{shortened(self._columns.name(role))}: {fault}"
+        )
+
+
+def _records(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each record that is not blank, with the line on which it begins."""
+    reader = csv.reader(_lines(stream, name=name), Dialect, delimiter=options.separator)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(_explain(error, name=name, line=line, last=reader.line_num)) from error
+        if fields:
+            yield line, fields
+
+
+def _lines(stream: BinaryIO, *, name: str) -> Iterator[str]:
+    """Yield line after line as text; bytes that are not UTF-8 become lone surrogates."""
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(BOM)
+        if b"\0" in line:
+            raise UserError(f"{name} is no text file: line {number} holds a NUL byte; give CSV in UTF-8, or Parquet")
+        if len(line) > MAX_LINE_BYTES:
+            raise UserError(
+                f"line {number} of {name} is longer than {MAX_LINE_BYTES:,} bytes: is this a CSV file with line "
+                f"endings? It begins with {shortened(line[:1000].decode('utf-8', 'surrogateescape'))}"
+            )
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _explain(error: csv.Error, *, name: str, line: int, last: int) -> str:
+    """Say in our words what the csv module found."""
+    place = f"{name}, line {line}"
+    text = str(error)
+    if "unexpected end of data" in text:
+        return f"a quotation mark is not closed in {place}: close it, or double it where it belongs to the value"
+    if "expected after" in text:
+        where = f"{name}, line {last}"
+        return f"text after a closing quotation mark in {where}: double each quotation mark within a quoted value"
+    if "field larger than" in text:
+        return (
+            f"a field is longer than {csv.field_size_limit():,} characters in {place}: "
+            "shorten it, or close its quotation mark"
+        )
+    if "new-line character" in text:
+        return f"a carriage return alone in {place}: end lines with \\n or \\r\\n, and quote values that hold one"
+    return f"no CSV in {place}: {text}"

@@ -1,0 +1,116 @@
+"""What one field may hold: the grammar of numbers and times, which every parser must agree on."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_WEIGHT = float(np.finfo(np.float32).tiny)
+"""Smallest weight: smaller ones are zero, or lose digits, in float32."""
+MAX_WEIGHT = float(np.finfo(np.float32).max)
+"""Largest weight."""
+
+WEIGHT_RULE = "a weight must be a finite number above 0 (from 1.2e-38 to 3.4e38)"
+TIME_RULE = "a time must be epoch seconds, epoch milliseconds or ISO 8601 such as 2024-05-31T08:00:00Z"
+
+_NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST_MOMENT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST_MOMENT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+# Seconds reach the year 5138 below this value, and milliseconds above it begin in 1973.
+_FIRST_MILLISECONDS = 1e11
+_END_OF_MILLISECONDS = 1e14
+
+_SHOWN_CHARACTERS = 60
+
+
+def shortened(value: str) -> str:
+    """Quote a value for an error message, cut where it is long."""
+    if not _is_unicode(value):
+        raw = value.encode("utf-8", "surrogateescape")
+        return repr(raw[:_SHOWN_CHARACTERS]) + ("…" if len(raw) > _SHOWN_CHARACTERS else "")
+    return repr(value[:_SHOWN_CHARACTERS]) + ("…" if len(value) > _SHOWN_CHARACTERS else "")
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a decimal number in ASCII; spaces and tabs around it do not count."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def parse_number(text: str) -> float:
+    """Read a decimal number; NaN where the text is none.
+
+    `nan`, `inf`, `1_0`, `0x1` and digits of other scripts are none.
+    """
+    return float(text) if is_number(text) else float("nan")
+
+
+def id_fault(text: str) -> str | None:
+    """Say what is wrong with an id, if anything."""
+    if not text:
+        return "the id is empty; give every row one"
+    if text.isascii() or _is_unicode(text):
+        return None
+    return "the id is not UTF-8; save the file as UTF-8"
+
+
+def time_kind(number: float) -> str | None:
+    """Return the unit that an epoch number has by its size, None where it is no time.
+
+    Zero has no unit of its own and counts as ``any``.
+    """
+    if number == 0:
+        return "any"
+    if _FIRST_MILLISECONDS <= number < _END_OF_MILLISECONDS:
+        return "milliseconds"
+    return "seconds" if _FIRST_MOMENT / 1e6 <= number < _FIRST_MILLISECONDS else None
+
+
+def common_time_kind(numbers: NDArray[np.float64]) -> str | None:
+    """Return the unit that all epoch numbers share, as `time_kind` tells it; None where there is none."""
+    dated = numbers[numbers != 0]
+    if not len(dated):
+        return "any"
+    # Each unit is one range of numbers, so that the extremes stand for all. NaN is in no range.
+    first, last = time_kind(float(dated.min())), time_kind(float(dated.max()))
+    return first if first == last else None
+
+
+def epoch_microseconds(number: float, *, kind: str) -> int:
+    """Turn an epoch number of a kind into microseconds since 1970."""
+    return round(number * (1e3 if kind == "milliseconds" else 1e6))
+
+
+def iso_microseconds(text: str) -> int | None:
+    """Read an ISO 8601 time as microseconds since 1970, UTC where it names no zone; None where it is none."""
+    try:
+        moment = datetime.fromisoformat(text.strip(" \t"))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    microseconds = (moment - _EPOCH) // _MICROSECOND
+    return microseconds if is_moment(microseconds) else None
+
+
+def is_moment(microseconds: int) -> bool:
+    """Whether microseconds since 1970 fall into the years 1 to 9999, UTC."""
+    return _FIRST_MOMENT <= microseconds <= _LAST_MOMENT
+
+
+def moment(microseconds: int) -> datetime:
+    """Return the UTC time of microseconds since 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text is free of the lone surrogates that stand for undecodable bytes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,162 @@
+"""The files of a channel: which ones count, what they are, and how they are opened."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from factorbox.errors import PlatformError, UserError
+
+Kind = Literal["csv", "parquet"]
+
+EXPECTED = (
+    "CSV files (UTF-8, optionally gzip) or Parquet files with the columns user_id and item_id, and optionally "
+    "a weight and a timestamp"
+)
+
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_TAR, _TAR_POSITION = b"ustar", 257
+# What people put into a channel by mistake, and what they should do about it.
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive (or an Excel workbook): unpack it, or export it as CSV"),
+    (b"BZh", "compressed with bzip2: unpack it, or use gzip"),
+    (b"\xfd7zXZ\x00", "compressed with xz: unpack it, or use gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it, or use gzip"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4: unpack it, or use gzip"),
+    (b"\xff\x06\x00\x00sNaPpY", "compressed with snappy: unpack it, or use gzip"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (b"ARROW1", "an Arrow file: write it as Parquet or CSV"),
+    (b"Obj\x01", "an Avro file: write it as Parquet or CSV"),
+    (b"%PDF-", "a PDF document: export the table as CSV"),
+    (b"SQLite format 3\x00", "an SQLite database: export the table as CSV"),
+    (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
+)
+_HEAD_BYTES = 512
+_SHOWN_NAMES = 8
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a channel: where it is, and its name relative to the channel, as errors show it."""
+
+    path: Path
+    name: str
+
+
+def channel_files(folder: Path) -> list[Source]:
+    """List the files of a channel, in any sub-folder, by name; those with a leading dot or underscore are skipped.
+
+    Raises
+    ------
+    UserError
+        Where the folder is missing or holds no such file.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"no training data: the folder {_printable(folder)} does not exist; give the training job a channel "
+            f"named {folder.name!r} with {EXPECTED}"
+        )
+    sources, skipped = [], []
+    for root, folders, files in os.walk(folder, onerror=_raise_unreadable):
+        skipped += [name + "/" for name in folders if name.startswith((".", "_"))]
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for file in files:
+            path = Path(root, file)
+            if file.startswith((".", "_")):
+                skipped.append(file)
+            else:
+                sources.append(Source(path=path, name=_printable(path.relative_to(folder))))
+    if not sources:
+        there = f"only {_listed(skipped)}, which are skipped" if skipped else "nothing"
+        raise UserError(f"no training data: the channel {folder.name!r} holds {there}; put into it {EXPECTED}")
+    return sorted(sources, key=lambda source: source.name)
+
+
+def kind_of(source: Source) -> Kind:
+    """Tell CSV from Parquet by the first bytes of a file.
+
+    Raises
+    ------
+    UserError
+        For an empty file, an archive or another format, which the message names.
+    """
+    if not source.path.is_file():
+        raise UserError(f"{source.name} is no regular file: remove it from the channel")
+    with opened(source) as stream:
+        head = stream.read(_HEAD_BYTES)
+    if not head:
+        raise UserError(f"{source.name} is empty: remove it, or give it a header and rows")
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            raise UserError(f"{source.name} is {what}; the channel takes {EXPECTED}")
+    if head.startswith(_TAR, _TAR_POSITION):
+        raise UserError(f"{source.name} is a tar archive: unpack it; the channel takes {EXPECTED}")
+    compressed = _starts_with(source, _GZIP)
+    if head.startswith(_GZIP) and compressed:
+        raise UserError(f"{source.name} is compressed with gzip twice: compress it once")
+    if head.startswith(_PARQUET):
+        if compressed:
+            raise UserError(f"{source.name} is Parquet inside gzip: unpack it; Parquet compresses by itself")
+        return "parquet"
+    if source.path.suffix.lower() == ".parquet":
+        raise UserError(f"{source.name} is no Parquet file, although named so: it does not begin with PAR1")
+    return "csv"
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[BinaryIO]:
+    """Open a file for reading, through gzip where its first bytes say so.
+
+    Raises
+    ------
+    UserError
+        Within the block too, where gzip data are damaged or end early.
+    PlatformError
+        Within the block too, where the file cannot be read.
+    """
+    try:
+        if _starts_with(source, _GZIP):
+            with gzip.open(source.path, "rb") as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            with source.path.open("rb") as stream:
+                yield stream
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{source.name} is a broken or incomplete gzip file: compress and upload it again ({error})"
+        ) from error
+    except OSError as error:
+        raise unreadable(source.name, error) from error
+
+
+def unreadable(name: str, error: OSError) -> PlatformError:
+    """Make the error for a file that the system does not let us read."""
+    return PlatformError(f"{name} cannot be read ({error.strerror or error}): check its permissions and the disk")
+
+
+def _starts_with(source: Source, magic: bytes) -> bool:
+    with source.path.open("rb") as stream:
+        return stream.read(len(magic)) == magic
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise unreadable(_printable(error.filename), error) from error
+
+
+def _printable(path: Path | str) -> str:
+    """Show a path in one line of valid text, whatever its name is made of."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isprintable() else ascii(text)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(_printable(name) for name in sorted(names)[:_SHOWN_NAMES])
+    return shown + (f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else "")

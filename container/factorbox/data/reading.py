@@ -1,0 +1,172 @@
+"""Reading the interactions of a channel: all files, checked, as one data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.data import csv_fast, csv_strict, parquet
+from factorbox.data.batches import Batch, combine
+from factorbox.data.columns import SPELLINGS, ReadOptions, Role, normalized
+from factorbox.data.fields import moment
+from factorbox.data.files import Source, channel_files, kind_of, opened
+from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
+
+__all__ = ["ReadOptions", "ReadSummary", "read_interactions"]
+
+# One thread unpacks and hands out the blocks: more than this many others would wait for it.
+_MAX_THREADS = 8
+
+
+@dataclass(frozen=True)
+class ReadSummary:
+    """What was read, for the log.
+
+    Attributes
+    ----------
+    files
+        Files read.
+    rows
+        Data rows in them, with those that were dropped.
+    dropped_below_min_rating
+        Rows dropped because their weight is below `min_rating`.
+    repeated_rows
+        Rows kept that were added to another row of the same user and item.
+    columns
+        For each role, the names of its columns, sorted: files may spell them differently.
+    smallest_weight, largest_weight
+        Of the rows kept; None without a weight column.
+    first_time, last_time
+        Of the rows kept, in UTC; None without a time column.
+    looks_like_ratings
+        Whether the weights seem to be ratings rather than counts: by the name of their column, or because they
+        are few whole or half steps up to 10 of which the smallest is not the most frequent.
+    """
+
+    files: int
+    rows: int
+    dropped_below_min_rating: int
+    repeated_rows: int
+    columns: Mapping[Role, tuple[str, ...]]
+    smallest_weight: float | None
+    largest_weight: float | None
+    first_time: datetime | None
+    last_time: datetime | None
+    looks_like_ratings: bool
+
+
+def read_interactions(
+    folder: Path, *, options: ReadOptions, threads: int | None = None
+) -> tuple[Interactions, ReadSummary]:
+    """Read every CSV and Parquet file of a channel, in any sub-folder, as one data set.
+
+    The result depends on the set of rows alone: not on the names of the files, the order of rows or the threads.
+
+    Parameters
+    ----------
+    folder
+        The channel.
+    options
+        Columns, delimiter, `min_rating`.
+    threads
+        Threads that parse; as many as the process may use, where none are given.
+
+    Raises
+    ------
+    UserError
+        For the first thing that is wrong in a file; the message names file, line, column, value and remedy.
+    PlatformError
+        Where a file cannot be read.
+    """
+    sources = channel_files(folder)
+    workers = min(threads or len(os.sched_getaffinity(0)), _MAX_THREADS)
+    batches: list[Batch] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor:
+        for source in sources:
+            read = _read_file(source, options=options, executor=executor, workers=workers)
+            if batches and read:
+                _check_same_roles(read[0], source.name, first=batches[0], first_name=sources[0].name)
+            batches += read
+    kept = sum(batch.rows for batch in batches)
+    dropped = sum(batch.dropped for batch in batches)
+    if not kept:
+        files = f"{len(sources):,} file{'s' * (len(sources) != 1)} of the channel {folder.name!r}"
+        if dropped:
+            raise UserError(
+                f"min_rating={options.min_rating:g} drops all {dropped:,} rows of the {files}: give a smaller one"
+            )
+        raise UserError(f"no rows in the {files}, only headers: put at least one interaction into it")
+    columns = _column_names(batches)
+    weights = [batch.weights for batch in batches if batch.weights is not None and batch.rows]
+    times = [batch.times for batch in batches if batch.times is not None]
+    smallest = min((float(part.min()) for part in weights), default=None)
+    largest = max((float(part.max()) for part in weights), default=None)
+    ratings = _are_ratings(columns.get("weight", ()), weights)
+    del weights
+    interactions = combine(batches)
+    return interactions, ReadSummary(
+        files=len(sources),
+        rows=kept + dropped,
+        dropped_below_min_rating=dropped,
+        repeated_rows=kept - interactions.n_pairs,
+        columns=columns,
+        smallest_weight=smallest,
+        largest_weight=largest,
+        first_time=moment(min(first for first, _ in times)) if times else None,
+        last_time=moment(max(last for _, last in times)) if times else None,
+        looks_like_ratings=ratings,
+    )
+
+
+def _read_file(source: Source, *, options: ReadOptions, executor: Executor, workers: int) -> list[Batch]:
+    if kind_of(source) == "parquet":
+        return list(parquet.parse(source, options=options))
+    try:
+        with opened(source) as stream:
+            return csv_fast.parse(stream, name=source.name, options=options, executor=executor, ahead=workers + 1)
+    except csv_fast.Refused:
+        with opened(source) as stream:
+            return list(csv_strict.parse(stream, name=source.name, options=options))
+
+
+def _check_same_roles(batch: Batch, name: str, *, first: Batch, first_name: str) -> None:
+    """Refuse a channel where some files have weights and others have none."""
+    if ("weight" in batch.columns.positions) == ("weight" in first.columns.positions):
+        return
+    having, lacking = (name, first_name) if "weight" in batch.columns.positions else (first_name, name)
+    column = (batch if having == name else first).columns.name("weight")
+    raise UserError(f"{having} has the weight column {column!r} and {lacking} has none: give all files one, or none")
+
+
+def _column_names(batches: list[Batch]) -> Mapping[Role, tuple[str, ...]]:
+    names: dict[Role, tuple[str, ...]] = {}
+    for role in SPELLINGS:
+        found = {batch.columns.name(role) for batch in batches if role in batch.columns.positions}
+        if found:
+            names[role] = tuple(sorted(found))
+    return MappingProxyType(names)
+
+
+def _are_ratings(names: tuple[str, ...], weights: list[NDArray[np.float32]]) -> bool:
+    """Guess whether weights are ratings; see `ReadSummary`."""
+    if any("rating" in normalized(name) for name in names):
+        return True
+    if not weights or any(normalized(name) == "totalinteractions" for name in names):
+        return False
+    counts = np.zeros(21, dtype=np.int64)  # of the weights 0, ½, 1, … 10
+    for part in weights:
+        halves = part * 2
+        if not ((halves == np.rint(halves)) & (halves <= 20)).all():
+            return False
+        counts += np.bincount(halves.astype(np.int64), minlength=21)
+    found = np.flatnonzero(counts)
+    return len(found) > 2 and int(counts.argmax()) != int(found[0])

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from factorbox.data.reading import ReadOptions, read_interactions
+from factorbox.errors import UserError
+
+
+def save(folder: Path, **columns: Any) -> Path:
+    """Write one Parquet file, under a name that does not tell."""
+    pq.write_table(pa.table(columns), folder / "part-0")
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_interactions(folder, options=ReadOptions())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        ["7", "007", "7"],
+        pa.array(["7", "007", "7"], pa.large_string()),
+        pa.array(["7", "007", "7"]).dictionary_encode(),
+    ],
+)
+@pytest.mark.parametrize("weight_type", [pa.int8(), pa.float32(), pa.decimal128(9, 2)])
+def test_parquet_gives_what_csv_gives(tmp_path: Path, users: Any, weight_type: pa.DataType) -> None:
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "parquet").mkdir()
+    (tmp_path / "csv" / "a.csv").write_text("userId,item,rating,timestamp\n7,3,2,10\n007,-4,3,20\n7,3,1,30\n")
+    weights = pa.array([2, 3, 1]).cast(pa.float64()).cast(weight_type)
+    times = pa.array([10, 20, 30], pa.timestamp("s"))
+    save(tmp_path / "parquet", timestamp=times, rating=weights, userId=users, item=pa.array([3, -4, 3], pa.int32()))
+    for minimum in (None, 2.0):
+        results = [
+            read_interactions(tmp_path / kind, options=ReadOptions(min_rating=minimum)) for kind in ("csv", "parquet")
+        ]
+        assert results[0][1] == results[1][1]
+        for name in ("indptr", "item_indices", "weights"):
+            assert getattr(results[0][0], name).tolist() == getattr(results[1][0], name).tolist()
+        assert results[0][0].user_ids.to_list() == results[1][0].user_ids.to_list() == ["007", "7"]
+        assert results[0][0].item_ids.to_list() == results[1][0].item_ids.to_list() == ["-4", "3"]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [86400, 2 * 86400],
+        [86400.0, 172800.0],
+        ["1970-01-02", "1970-01-03T02:00:00+02:00"],
+        [datetime.date(1970, 1, 2), datetime.date(1970, 1, 3)],
+        pa.array([86400 * 10**9 + 1, 172800 * 10**9], pa.timestamp("ns")),
+        pa.array([86400_000, 172800_000], pa.timestamp("ms", tz="Europe/Berlin")),
+    ],
+)
+def test_times_of_every_type_are_read(tmp_path: Path, times: Any) -> None:
+    _, summary = read_interactions(
+        save(tmp_path, user=["a", "b"], item=["p", "q"], timestamp=times), options=ReadOptions()
+    )
+    assert summary.first_time == datetime.datetime(1970, 1, 2, tzinfo=datetime.UTC)
+    assert summary.last_time == datetime.datetime(1970, 1, 3, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user": ["a", None]}, "bad user 'null' in part-0, row 2, column 'user'"),
+        ({"user": [1.0, 2.0]}, "column 'user' of part-0 holds double, and the user column takes text or whole numbers"),
+        ({"user": [True, False]}, "column 'user' of part-0 holds bool"),
+        ({"user": [b"a", b"b"]}, "column 'user' of part-0 holds binary"),
+        ({"user": ["a", ""]}, "bad user '' in part-0, row 2, column 'user'"),
+        ({"user": ["a", "b\0"]}, "bad user 'b\\x00' in part-0, row 2"),
+        ({"rating": [1.0, None]}, "bad weight 'null' in part-0, row 2, column 'rating'"),
+        ({"rating": [1.0, float("nan")]}, "bad weight 'nan' in part-0, row 2, column 'rating'"),
+        ({"rating": [0, 1]}, "bad weight '0' in part-0, row 1, column 'rating'"),
+        ({"rating": ["1", "2"]}, "column 'rating' of part-0 holds string, and the weight column takes numbers"),
+        ({"timestamp": [1, 10**12]}, "bad time '1000000000000.0' in part-0, row 2"),
+        ({"timestamp": [1, 10**18]}, "bad time '1e+18' in part-0, row 2"),
+        ({"timestamp": ["2024-01-01", "no"]}, "bad time 'no' in part-0, row 2"),
+        ({"timestamp": pa.array([1, 10**12], pa.timestamp("s"))}, "bad time"),
+        ({"timestamp": [True, False]}, "column 'timestamp' of part-0 holds bool"),
+        ({"customer_id": ["a", "b"]}, "2 user columns in part-0: 'user' and 'customer_id'"),
+    ],
+)
+def test_bad_columns_are_refused_with_row_and_value(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    assert message in refusal(save(tmp_path, **({"user": ["a", "b"], "item": ["p", "q"]} | columns)))
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, user=[str(k) for k in range(5000)], item=[str(k) for k in range(5000)])
+    whole = (tmp_path / "part-0").read_bytes()
+    for broken in (whole[:-4], whole[: len(whole) // 2], whole[:100] + b"\xff" * 200 + whole[300:]):
+        (tmp_path / "part-0").write_bytes(broken)
+        assert "part-0 is a broken Parquet file" in refusal(tmp_path)
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, user=pa.array([], pa.string()), item=pa.array([], pa.string()))
+    assert "no rows in the 1 file of the channel" in refusal(tmp_path)

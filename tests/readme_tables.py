@@ -1,0 +1,73 @@
+"""The parts of README.md that come from the code: `python tests/readme_tables.py` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from factorbox.data.columns import ReadOptions
+from factorbox.models import ALGORITHMS
+from factorbox.options import Option, options_of
+from factorbox.training import JobOptions
+
+TOP = Path(__file__).resolve().parent.parent
+README = TOP / "README.md"
+
+
+def hyperparameters() -> str:
+    """Return the table of all hyperparameters, each once, with its defaults by algorithm where they differ."""
+    rows = ["| name (aliases) | meaning | range | default |", "| --- | --- | --- | --- |"]
+    for config in (JobOptions, ReadOptions):
+        rows += [_row(declared, _value(declared.default)) for declared in options_of(config).values()]
+    of_algorithms: dict[str, tuple[Option, dict[str, Any]]] = {}
+    for algorithm in ALGORITHMS.values():
+        for name, declared in options_of(algorithm.config).items():
+            of_algorithms.setdefault(name, (declared, {}))[1][algorithm.name] = declared.default
+    for declared, defaults in of_algorithms.values():
+        alike = len(set(defaults.values())) == 1 and len(defaults) == len(ALGORITHMS)
+        text = (
+            _value(declared.default)
+            if alike
+            else "; ".join(f"{algorithm}: {_value(default)}" for algorithm, default in defaults.items())
+        )
+        rows.append(_row(declared, text))
+    return "\n".join(rows)
+
+
+def _row(declared: Option, default: str) -> str:
+    names = f"`{declared.name}`"
+    if declared.aliases:
+        names += " (" + ", ".join(f"`{alias}`" for alias in declared.aliases) + ")"
+    return f"| {names} | {declared.help} | {declared.range_text()} | {default} |"
+
+
+def _value(default: object) -> str:
+    if default is None:
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def dependencies() -> str:
+    """Return the list of what the image installs on purpose, each with its reason."""
+    lines = (TOP / "container/requirements.txt").read_text().splitlines()
+    matches = (re.fullmatch(r"(\S+)==(\S+)\s+# (.*)", text) for text in lines)
+    return "\n".join(f"* **{m[1]}** {m[2]}: {m[3]}" for m in matches if m)
+
+
+PARTS = {"hyperparameters": hyperparameters, "dependencies": dependencies}
+
+
+def written() -> str:
+    """Return README.md with every generated part as the code has it."""
+    text = README.read_text(encoding="utf-8")
+    for name, render in PARTS.items():
+        start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        before, rest = text.split(start)
+        after = rest.split(end)[1] if end in rest else "\n" + rest
+        text = before + start + render() + end + after
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(written(), encoding="utf-8")
