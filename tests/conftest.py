@@ -7,6 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("factorbox", deadline=None)
+settings.load_profile("factorbox")
 
 _CONTRACT_PREFIXES = ("SAGEMAKER_", "SM_", "MODEL_SERVER_", "DEFAULT_", "BAD_RECORDS", "UNKNOWN_USERS", "TRAILING_")
 

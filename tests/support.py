@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 

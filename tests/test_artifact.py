@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
 from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, PlatformError
 from factorbox.models.base import Factors
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from support import interactions_from_rows
 
 
@@ -73,7 +74,7 @@ def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> No
 
 
 @given(ids=st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_ids_survive_the_round_trip(tmp_path_factory: pytest.TempPathFactory, ids: set[str]) -> None:
     folder = tmp_path_factory.mktemp("ids") / "model"
     every = Ids.from_texts(sorted(ids))
@@ -117,6 +118,10 @@ def test_a_failed_save_leaves_the_older_model_whole(
     with pytest.raises(PlatformError, match=r"cannot write the model to .*: No space left on device; free disk space"):
         save(folder, interactions, random_factors(interactions, seed=9))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_every_user_may_read_the_files(folder: Path) -> None:
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
 
 
 def test_factors_that_are_not_finite_are_not_saved(tmp_path: Path, interactions: Interactions) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+
 from factorbox.errors import UserError
 from factorbox.options import check_ranges, option, options_of
 

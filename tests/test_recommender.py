@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from factorbox import artifact
 from factorbox.errors import PlatformError
 from factorbox.models.als import ALS, ALSConfig

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from factorbox import artifact, training
 from factorbox.contract.memory import memory_in_use
 from factorbox.contract.stop_signal import StopSignal

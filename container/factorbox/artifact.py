@@ -128,6 +128,8 @@ def save(
         try:
             for name, write in writers.items():
                 write(folder / (name + _SUFFIX))
+                # safetensors makes files that only their owner reads; who serves may be another user.
+                (folder / (name + _SUFFIX)).chmod(0o644)
             manifest: dict[str, Any] = {
                 "format_version": FORMAT_VERSION,
                 "algorithm": algorithm,

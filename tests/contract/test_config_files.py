@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from factorbox.contract.config_files import read_json_object, refuse_pipe_mode, refuse_several_hosts
 from factorbox.contract.paths import Paths
 from factorbox.errors import UserError

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from factorbox.contract.hyperparameters import Hyperparameters
 from factorbox.errors import UserError
 from factorbox.options import option
 from factorbox.training import read_job
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from factorbox.contract.failure import clear_failure, write_failure
 from factorbox.contract.log_lines import line
 from factorbox.contract.memory import memory_in_use, memory_limit

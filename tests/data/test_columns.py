@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from factorbox.data.columns import SPELLINGS, ReadOptions, Role, find_columns
 from factorbox.errors import UserError
 

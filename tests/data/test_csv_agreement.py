@@ -9,12 +9,13 @@ from datetime import UTC, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import event, example, given, settings
+from hypothesis import strategies as st
+
 from factorbox.data import csv_fast, csv_strict
 from factorbox.data.batches import Batch
 from factorbox.data.columns import ReadOptions
 from factorbox.errors import UserError
-from hypothesis import event, example, given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture(scope="module")

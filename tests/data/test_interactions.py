@@ -4,11 +4,12 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 USERS = Ids.from_texts(["a", "b", "c"])
 ITEMS = Ids.from_texts(["p", "q", "r", "s"])

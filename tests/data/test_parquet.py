@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from factorbox.data.reading import ReadOptions, read_interactions
 from factorbox.errors import UserError
 

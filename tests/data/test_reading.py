@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from factorbox.data.interactions import Interactions
 from factorbox.data.reading import ReadOptions, ReadSummary, read_interactions
 from factorbox.errors import PlatformError, UserError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def read(folder: Path, **options: Any) -> tuple[Interactions, ReadSummary]:

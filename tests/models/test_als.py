@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models.als import ALS, ALSConfig, row_penalties
 from factorbox.models.als_sweeps import KernelSweeps, Side
 from factorbox.models.als_torch import TorchSweeps
 from factorbox.models.base import Epoch, Factors, Watch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 from support import clustered_interactions, interactions_from_rows
 
 
@@ -54,7 +55,7 @@ def test_user_factors_solve_the_normal_equations(rng: np.random.Generator, embed
     exponent=st.floats(0, 1.5),
     alpha=st.floats(0.1, 40),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_user_factors_solve_the_normal_equations_for_any_hyperparameters(
     seed: int, unobserved_weight: float, regularization: float, exponent: float, alpha: float
 ) -> None:
@@ -109,8 +110,7 @@ def test_a_training_by_the_kernels_reaches_the_optimum_of_the_torch_reference(rn
     interactions = clustered_interactions(rng, weighted=True)
     config = ALSConfig(embedding_dim=1, epochs=100, regularization=0.01)
     kernel, reference = (
-        ALS().fit(interactions, config=config, random_state=3, device=device)
-        for device in ("cpu", "none")
+        ALS().fit(interactions, config=config, random_state=3, device=device) for device in ("cpu", "none")
     )
     assert kernel.train_loss == pytest.approx(reference.train_loss, rel=1e-4)
     np.testing.assert_allclose(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS

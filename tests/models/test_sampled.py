@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError

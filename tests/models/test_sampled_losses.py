@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from factorbox.models.sampled_losses import SampledLoss, bpr, hinge, in_blocks, pointwise
 
 

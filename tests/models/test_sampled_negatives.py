@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.models.sampled_negatives import UnseenItems

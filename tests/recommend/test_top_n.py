@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from factorbox.recommend.top_n import ItemMatrix, Ranking, joined, scores_of_pairs, top_n
-from factorbox.threads import Threads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from factorbox.recommend.top_n import ItemMatrix, Ranking, joined, scores_of_pairs, top_n
+from factorbox.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def rows(ranking: Ranking) -> list[list[int]]:
     scale=st.sampled_from([1e-20, 1e-3, 1.0, 1e6]),
     levels=st.sampled_from([0, 1, 3]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equals_sorting_every_score(
     seed: int, n_users: int, n_items: int, d: int, count: int, scale: float, levels: int
 ) -> None:

@@ -46,11 +46,11 @@ class ALSConfig:
         maximum=100_000,
         aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
     )
-    regularization: float = option(0.01, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg"))
-    unobserved_weight: float = option(0.1, "Weight α0 of every missing entry.", minimum=0)
+    regularization: float = option(0.38, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg"))
+    unobserved_weight: float = option(0.3, "Weight α0 of every missing entry.", minimum=0)
     alpha: float = option(1.0, "Confidence per unit of weight.", above=0)
     regularization_exponent: float = option(
-        1.0, "How the penalty of a row grows with its frequency: ν, 0 for not at all.", minimum=0, maximum=2
+        0.5, "How the penalty of a row grows with its frequency: ν, 0 for not at all.", minimum=0, maximum=2
     )
 
     def __post_init__(self) -> None:

@@ -77,9 +77,7 @@ class SampledFactorization:
         """
         place = torch.device("cuda" if device == "cuda" else "cpu")
         with _reproducible(threads, place), torch.inference_mode():
-            training = _Training(
-                interactions, loss=self._loss, config=config, random_state=random_state, device=place
-            )
+            training = _Training(interactions, loss=self._loss, config=config, random_state=random_state, device=place)
             epochs, train_loss = 0, math.nan
             while epochs < config.epochs and not (epochs and watch.should_stop()):
                 started = time.perf_counter()

@@ -50,7 +50,7 @@ class SampledConfig:
 
     embedding_dim: int = _embedding_dim(64)
     epochs: int = _epochs(30)
-    regularization: float = _regularization(0.01)
+    regularization: float = _regularization(0.02)
     learning_rate: float = _learning_rate(0.1)
     batch_size: int = option(4096, "Pairs in one step.", minimum=1, maximum=1 << 24)
 
@@ -72,10 +72,14 @@ class BPRConfig(SampledConfig):
 class HingeConfig(SampledConfig):
     """Options of `hinge`."""
 
+    regularization: float = _regularization(0.05)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveHingeConfig(SampledConfig):
     """Options of `adaptive_hinge`."""
+
+    regularization: float = _regularization(0.1)
 
     num_negative_samples: int = option(
         5,
@@ -93,3 +97,5 @@ class AdaptiveHingeConfig(SampledConfig):
 @dataclass(frozen=True, kw_only=True)
 class PointwiseConfig(SampledConfig):
     """Options of `pointwise`."""
+
+    regularization: float = _regularization(0.04)

@@ -1,0 +1,109 @@
+"""The HTTP side: three routes and their statuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import cast
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from factorbox.serving.body import ByteStream, read_body
+from factorbox.serving.invocations import Invocations, Recommends
+from factorbox.serving.media_types import FORMATS, answer_type, request_format
+from factorbox.serving.refusals import RequestError
+from factorbox.serving.settings import Settings
+
+# Requests in one payload are answered faster than requests one by one; SageMaker's own default for their size.
+BATCH_STRATEGY = "MULTI_RECORD"
+PAYLOAD_MIB = 6
+
+_ROUTES = "POST /invocations, GET /ping and GET /execution-parameters"
+
+_logger = logging.getLogger(__name__)
+
+
+def create_app(recommender: Recommends, *, settings: Settings, workers: int, ready: Callable[[], bool]) -> Flask:
+    """Make the application that answers SageMaker's calls.
+
+    Parameters
+    ----------
+    recommender
+        The model.
+    settings
+        How to serve.
+    workers
+        Worker processes, which is how many requests are best sent at the same time.
+    ready
+        Whether this process has made its first product.
+    """
+    app = Flask("factorbox", static_folder=None)
+    invocations = Invocations(recommender, settings=settings)
+
+    @app.get("/ping")
+    def ping() -> Response:
+        """Health: 200 once this process can answer, 503 before."""
+        return Response(status=HTTPStatus.OK if ready() else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> dict[str, str | int]:
+        """How a transform job should send its records."""
+        return {
+            "MaxConcurrentTransforms": workers,
+            "BatchStrategy": BATCH_STRATEGY,
+            "MaxPayloadInMB": min(PAYLOAD_MIB, settings.max_payload_mib or PAYLOAD_MIB),
+        }
+
+    @app.post("/invocations")
+    def invoke() -> Response:
+        """Recommendations for the records of the body."""
+        body = read_body(
+            cast(ByteStream, request.environ["wsgi.input"]),
+            content_length=request.content_length,
+            max_payload_mib=settings.max_payload_mib,
+        )
+        if not ready():
+            raise RequestError(
+                "the model is not ready yet: try again in a few seconds",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+            )
+        content_type = answer_type(request.headers.get("Accept"))
+        answer = invocations.answer(
+            body,
+            request_format=request_format(request.headers.get("Content-Type")),
+            answer_format=FORMATS[content_type],
+        )
+        if answer is None:
+            return Response(status=HTTPStatus.NO_CONTENT)
+        return Response(answer, content_type=content_type)
+
+    @app.errorhandler(RequestError)
+    def refuse(error: RequestError) -> Response:
+        """A request that cannot be answered as it is."""
+        return _one_line(str(error), status=error.status)
+
+    @app.errorhandler(HTTPException)
+    def misdirect(error: HTTPException) -> Response:
+        """A wrong path or method."""
+        response = _one_line(
+            f"{request.method} {ascii(request.path)[1:-1]} is not served here: the routes are {_ROUTES}",
+            status=HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR),
+        )
+        for name, value in error.get_headers():
+            if name == "Allow":
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        """A fault of ours: the log has the traceback, the caller gets one line."""
+        _logger.error("a request failed", exc_info=error)
+        return _one_line("the server failed on this request: its log says why", status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    return app
+
+
+def _one_line(message: str, *, status: HTTPStatus) -> Response:
+    return Response(message, status=status, content_type="text/plain; charset=utf-8")

@@ -1,0 +1,165 @@
+"""Records out of a JSON body: JSON Lines, one object, or an array of objects.
+
+A fast parser reads what is plainly good. Whatever it does not accept goes to the one strict parser, which decides
+and writes the error.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from json.decoder import JSONDecodeError
+from typing import Any
+
+import orjson
+
+from factorbox.serving.queries import (
+    DEFAULT_TOP_N,
+    BadRecord,
+    JsonFields,
+    JsonInteger,
+    JsonNumber,
+    Query,
+    Record,
+    as_text,
+    raw_text,
+    record_from,
+)
+
+_BLANK = b" \t\r\n"
+_REMEDY = 'send one JSON object a line, like {"user_id": "123", "top_n": 5}'
+
+
+def parse_json(body: bytes) -> list[Record]:
+    """Return the records of a body in order.
+
+    Blank lines at the end do not count. One document over several lines is one record, or one for each element where
+    it is an array.
+    """
+    body = body.rstrip(_BLANK)
+    if not body:
+        return []
+    lines = io.BytesIO(body)
+    first = lines.readline()
+    if fast_record(first) is None and (records := _document(body)) is not None:
+        return records
+    lines.seek(0)
+    return [fast_record(line) or strict_record(line) for line in lines]
+
+
+def fast_record(line: bytes) -> Query | None:
+    """Return the query of a line that is plainly good, None for the strict parser to look at."""
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    query = _plain_query(fields)
+    return query if query is not None and _without_repeats(line, _quotes(fields)) else None
+
+
+def strict_record(line: bytes) -> Record:
+    """Return the query of a line, or what is wrong with it."""
+    if not line.strip(_BLANK):
+        return BadRecord(f"is a blank line, which is allowed at the end only: {_REMEDY}")
+    try:
+        return _record(_decoded(line))
+    except _NotJsonError as error:
+        return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.strip(_BLANK)))
+
+
+def _document(body: bytes) -> list[Record] | None:
+    """Read a body that is one JSON document, None for one that is none or may as well be JSON Lines."""
+    if body.lstrip(_BLANK).startswith(b"[") and (queries := _fast_array(body)) is not None:
+        return queries
+    try:
+        document = _decoded(body)
+    except _NotJsonError:
+        return None
+    return [_record(element) for element in document] if isinstance(document, list) else [_record(document)]
+
+
+def _fast_array(body: bytes) -> list[Record] | None:
+    """Read an array whose elements are all plainly good."""
+    try:
+        elements = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    records: list[Record] = []
+    for fields in elements:
+        query = _plain_query(fields)
+        if query is None:
+            return None
+        records.append(query)
+    return records if _without_repeats(body, sum(map(_quotes, elements))) else None
+
+
+def _plain_query(fields: Any) -> Query | None:
+    """Return the query of fields whose values are plainly good."""
+    if type(fields) is not dict:
+        return None
+    user_id = fields.get("user_id")
+    top_n = fields.get("top_n", DEFAULT_TOP_N)
+    exclude_seen = fields.get("exclude_seen")
+    # 0 may have been written -0; integers beyond 64 bits come as floats.
+    if type(user_id) is int and user_id != 0:
+        user_id = str(user_id)
+    elif type(user_id) is not str or not user_id:
+        return None
+    if type(top_n) is str and len(top_n) <= 9 and top_n.isascii() and top_n.isdecimal():
+        top_n = int(top_n)
+    if type(top_n) is not int or not 1 <= top_n < 1_000_000_000:
+        return None
+    if exclude_seen is None:
+        known = 1 + ("top_n" in fields)
+    elif type(exclude_seen) is bool:
+        known = 2 + ("top_n" in fields)
+    else:
+        return None
+    return Query(user_id, top_n, exclude_seen) if known == len(fields) else None
+
+
+def _quotes(fields: dict[str, object]) -> int:
+    """Count the quotation marks of a flat object that is written without escapes."""
+    return 2 * (len(fields) + [type(value) for value in fields.values()].count(str))
+
+
+def _without_repeats(text: bytes, quotes: int) -> bool:
+    """Whether flat objects with so many quotation marks can be all that a text holds.
+
+    A repeated key, of which the fast parser keeps the last, leaves more marks in the text than in the result.
+    """
+    return text.count(b'"') == quotes and b"\\" not in text
+
+
+class _NotJsonError(Exception):
+    """Why a text is not JSON."""
+
+
+def _decoded(text: bytes) -> object:
+    """Decode a JSON text strictly, keeping numbers as they are written and noting repeated keys."""
+    try:
+        return _DECODER.decode(text.decode())
+    except UnicodeDecodeError as error:
+        byte = text[error.start]
+        raise _NotJsonError(f"is not UTF-8 (byte 0x{byte:02x} at position {error.start + 1})") from None
+    except JSONDecodeError as error:
+        raise _NotJsonError(f"is not valid JSON ({error.msg} at column {error.colno})") from None
+    except RecursionError:
+        raise _NotJsonError("is nested too deeply") from None
+
+
+def _constant(name: str) -> object:
+    """Refuse NaN and the infinities, which Python's decoder knows and JSON does not."""
+    raise _NotJsonError(f"is not valid JSON ({name} is no JSON value)")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=JsonFields, parse_float=JsonNumber, parse_int=JsonInteger, parse_constant=_constant
+)
+
+
+def _record(document: object) -> Record:
+    """Read one record out of a decoded document."""
+    if isinstance(document, JsonFields):
+        return record_from(document)
+    return BadRecord(f"is not a JSON object: {_REMEDY}", value=as_text(document))

@@ -1,0 +1,165 @@
+"""Choose the default hyperparameters of an algorithm on validation parts; no test part is ever opened.
+
+    cd local_test && FACTORBOX_DATA=FOLDER python -m benchmarks.choose_defaults bpr
+
+Every setting is trained on each data set's training part less a validation part and measured by nDCG@10 on the
+validation part. Best is the setting with the highest mean, over the data sets, of its nDCG divided by the best
+nDCG that any setting reached there: a default has to be good on small and large data alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from benchmarks import movielens
+from factorbox.data.interactions import Interactions
+from factorbox.errors import AlgorithmError
+from factorbox.evaluation import Relevant, most_popular, ranking_metrics
+from factorbox.models import ALGORITHMS
+from factorbox.options import options_of
+
+Setting = Mapping[str, Any]
+
+TRAINING_PARTS: Mapping[str, Callable[[], movielens.Pairs]] = MappingProxyType(
+    {"ml-100k": movielens.ml100k_train, "ml-1m": movielens.ml1m_train}
+)
+
+GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
+    {
+        "als": {
+            "unobserved_weight": (0.1, 0.3, 1.0),
+            "regularization_exponent": (0.0, 0.5, 1.0),
+            # Of the order that ν = 1 needs; `_scaled` turns it into the like penalty for another ν.
+            "regularization": (0.006, 0.012, 0.027, 0.05),
+        },
+        "bpr": {"learning_rate": (0.05, 0.1), "regularization": (0.005, 0.01, 0.02, 0.04)},
+        "hinge": {"learning_rate": (0.05, 0.1), "regularization": (0.01, 0.025, 0.05, 0.1)},
+        "adaptive_hinge": {"learning_rate": (0.05, 0.1), "regularization": (0.04, 0.06, 0.08, 0.1)},
+        "pointwise": {"learning_rate": (0.05, 0.1), "regularization": (0.01, 0.02, 0.04, 0.08)},
+    }
+)
+"""For each algorithm the values to combine; what is not named keeps its default."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """One data set: what to fit and what to measure on."""
+
+    name: str
+    fitted: Interactions
+    relevant: Relevant
+
+    @classmethod
+    def load(cls, name: str) -> DataSet:
+        """Read the training part of a data set and cut its validation part off."""
+        fit, validation = movielens.validation_cut(TRAINING_PARTS[name]())
+        fitted = movielens.interactions_of(fit)
+        return cls(name, fitted, movielens.relevant_of(validation, fitted=fitted))
+
+    def popularity_ndcg(self) -> float:
+        """Return the nDCG of the most popular items."""
+        users = np.flatnonzero(self.relevant.counts)
+        rows = most_popular(self.fitted, user_indices=users, k=movielens.K)
+        return ranking_metrics(rows, user_indices=users, relevant=self.relevant, k=movielens.K).ndcg
+
+
+def settings_of(grid: Mapping[str, Sequence[Any]]) -> list[Setting]:
+    """Return the combinations of a grid."""
+    return [_scaled(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+
+
+def _scaled(setting: dict[str, Any]) -> Setting:
+    """Multiply λ, given for ν = 1, so that a row of frequency 200 keeps its penalty under the setting's ν."""
+    if "regularization_exponent" in setting:
+        penalty = setting["regularization"] * 200 ** (1 - setting["regularization_exponent"])
+        setting["regularization"] = float(f"{penalty:.2g}")
+    return setting
+
+
+def ndcg(algorithm: str, setting: Setting, *, data: DataSet, threads: int, seed: int) -> float:
+    """Train with one setting and measure; 0 where training diverged."""
+    chosen = ALGORITHMS[algorithm]
+    config = replace(chosen.config(), **setting)
+    try:
+        factors = chosen.fit(data.fitted, config=config, random_state=seed, threads=threads)
+    except AlgorithmError:
+        return 0.0
+    return movielens.quality(factors, fitted=data.fitted, relevant=data.relevant).ndcg
+
+
+def choose(algorithm: str, settings: Sequence[Setting], *, sets: Sequence[DataSet], threads: int, seed: int) -> None:
+    """Measure every setting on every data set, print the table and the best setting."""
+    header = " ".join(f"{data.name:>8}" for data in sets)
+    print(f"{algorithm}: nDCG@{movielens.K} on validation parts\n{header}  seconds  setting")
+    print(" ".join(f"{data.popularity_ndcg():8.4f}" for data in sets) + "           most popular")
+    table = np.zeros((len(settings), len(sets)))
+    for row, setting in enumerate(settings):
+        started = time.perf_counter()
+        for column, data in enumerate(sets):
+            table[row, column] = ndcg(algorithm, setting, data=data, threads=threads, seed=seed)
+        seconds = time.perf_counter() - started
+        print(" ".join(f"{value:8.4f}" for value in table[row]) + f" {seconds:8.1f}  {_text(setting)}", flush=True)
+    ratios = (table / table.max(axis=0)).mean(axis=1)
+    print("best first, by the mean of nDCG / best nDCG of the data set:")
+    for row in np.argsort(-ratios, kind="stable")[:10]:
+        print(f"{ratios[row]:.4f}  {_text(settings[row])}")
+
+
+def _text(setting: Setting) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in setting.items()) or "defaults"
+
+
+def _given_values(texts: Sequence[str], *, algorithm: str) -> dict[str, list[Any]]:
+    """Read NAME=VALUE,VALUE arguments by the types of the algorithm's options."""
+    options = options_of(ALGORITHMS[algorithm].config)
+    grid = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        if name not in options:
+            raise SystemExit(f"{name!r} is no option of {algorithm}: choose from {', '.join(options)}")
+        grid[name] = [options[name].type(value) for value in values.split(",")]
+    return grid
+
+
+def main() -> None:
+    """Parse the command line and search."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.choose_defaults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("algorithm", choices=sorted(ALGORITHMS))
+    parser.add_argument("--data", nargs="+", choices=list(TRAINING_PARTS), default=list(TRAINING_PARTS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
+    parser.add_argument(
+        "--grid",
+        nargs="+",
+        default=None,
+        metavar="NAME=VALUE[,VALUE]",
+        help="combine these values alone, instead of the built-in grid; other options keep their defaults",
+    )
+    parser.add_argument("--defaults", action="store_true", help="measure the defaults alone")
+    arguments = parser.parse_args()
+
+    sets = [DataSet.load(name) for name in arguments.data]
+    if arguments.defaults:
+        settings: list[Setting] = [{}]
+    elif arguments.grid:
+        given = _given_values(arguments.grid, algorithm=arguments.algorithm)
+        settings = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+    else:
+        settings = settings_of(GRIDS[arguments.algorithm])
+    choose(arguments.algorithm, settings, sets=sets, threads=arguments.threads, seed=arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+
+import pytest
+
+from factorbox.serving import invocations
+from factorbox.serving.invocations import Invocations
+from factorbox.serving.media_types import Format
+from factorbox.serving.refusals import RequestError
+from factorbox.serving.settings import Settings
+from serving.fakes import FakeRecommender
+
+
+@pytest.fixture
+def model() -> FakeRecommender:
+    # u0 and u2 have seen item a.
+    return FakeRecommender(users=["u0", "u1", "u2", "u3"], items=["a", "b", "c"])
+
+
+def whole(answer: Iterable[bytes] | None) -> str:
+    assert answer is not None
+    return b"".join(answer).decode()
+
+
+def ask(
+    model: FakeRecommender, body: bytes, *, to: Format = "csv", settings: Settings | None = None, of: Format = "json"
+) -> str:
+    service = Invocations(model, settings=settings or Settings())
+    return whole(service.answer(body, request_format=of, answer_format=to))
+
+
+def test_requests_are_answered_in_order_without_a_newline_at_the_end(model: FakeRecommender) -> None:
+    body = b'{"user_id": "u1", "top_n": "2"}\n{"user_id": "u0", "top_n": 1}\n{"user_id": "u1", "top_n": 1}'
+
+    assert ask(model, body) == "u1,a,1.0\nu1,b,0.5\nu0,b,0.5\nu1,a,1.0"
+
+
+def test_trailing_newline_ends_an_answer_but_not_an_empty_one(model: FakeRecommender) -> None:
+    settings = Settings(trailing_newline=True, unknown_users="empty")
+
+    assert ask(model, b"u1,1", of="csv", settings=settings) == "u1,a,1.0\n"
+    assert ask(model, b"nobody", of="csv", settings=settings) == ""
+    assert ask(model, b"nobody", of="csv", to="json", settings=settings).endswith("}\n")
+
+
+def test_a_huge_top_n_returns_what_there_is(model: FakeRecommender) -> None:
+    assert ask(model, b"u1,1000000000", of="csv").count("\n") == 2
+
+
+@pytest.mark.parametrize("request_", [True, False, None])
+@pytest.mark.parametrize("environment", [True, False, None])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_exclude_seen_is_the_requests_before_the_environments_before_the_models(
+    request_: bool | None, environment: bool | None, manifest: bool
+) -> None:
+    model = FakeRecommender(users=["u0"], items=["a", "b"], exclude_seen=manifest)
+    wanted = next(choice for choice in (request_, environment, manifest) if choice is not None)
+    fields = {"user_id": "u0"} | ({} if request_ is None else {"exclude_seen": request_})
+
+    answer = ask(model, json.dumps(fields).encode(), settings=Settings(exclude_seen=environment))
+
+    assert ("u0,a," in answer) is not wanted
+
+
+def test_an_unknown_user_gets_the_mean_users_ranking(model: FakeRecommender) -> None:
+    answer = json.loads(ask(model, b'{"user_id": "nobody", "top_n": 2}', to="json"))
+
+    assert list(answer) == ["user_id", "known_user", "recommendations"]
+    assert answer["known_user"] is False
+    assert [row["item_id"] for row in answer["recommendations"]] == ["a", "b"]
+
+
+def test_an_unknown_user_can_get_nothing(model: FakeRecommender) -> None:
+    settings = Settings(unknown_users="empty")
+    body = b"nobody\nu1,1\nnobody"
+
+    assert ask(model, body, of="csv", settings=settings) == "u1,a,1.0"
+    lines = ask(model, body, of="csv", to="json", settings=settings).split("\n")
+    assert lines[0] == '{"user_id":"nobody","known_user":false,"recommendations":[]}'
+    assert len(lines) == 3
+
+
+def test_an_unknown_user_can_be_a_bad_record(model: FakeRecommender) -> None:
+    with pytest.raises(RequestError, match='record 2: user_id "nobody" is unknown') as refused:
+        ask(model, b"u1\nnobody", of="csv", settings=Settings(unknown_users="error"))
+    assert refused.value.status == 400
+
+    marked = ask(model, b"u1,1\nnobody", of="csv", settings=Settings(unknown_users="error", bad_records="mark"))
+    assert marked.split("\n")[1].startswith('nobody,ERROR,"record 2: ')
+
+
+def test_a_bad_record_refuses_the_request_before_anything_is_ranked(model: FakeRecommender) -> None:
+    with pytest.raises(RequestError) as refused:
+        ask(model, b"u1\nu1,0\n,3", of="csv")
+
+    assert str(refused.value).startswith('record 2: top_n "0" is not a whole number')
+    assert str(refused.value).endswith("(2 of 3 records are bad; this is the first)")
+    assert model.calls == []
+
+
+def test_marked_records_keep_one_json_line_a_record(model: FakeRecommender) -> None:
+    body = b'{"user_id":"u1"}\nnot JSON\n\n{"user_id":"u0","top_n":"x"}\n{"user_id":"u3"}'
+
+    lines = [
+        json.loads(line) for line in ask(model, body, to="json", settings=Settings(bad_records="mark")).split("\n")
+    ]
+
+    assert [line.get("user_id") for line in lines] == ["u1", None, None, "u0", "u3"]
+    assert [line["error"]["record"] for line in lines if "error" in line] == [2, 3, 4]
+
+
+def test_a_request_of_bad_records_alone_is_marked_without_a_ranking(model: FakeRecommender) -> None:
+    assert ask(model, b",\n,", of="csv", settings=Settings(bad_records="mark")).count(",ERROR,") == 2
+    assert model.calls == []
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"\xef\xbb\xbf"])
+def test_no_record_gives_no_answer(model: FakeRecommender, body: bytes) -> None:
+    service = Invocations(model, settings=Settings())
+
+    assert service.answer(body, request_format="json", answer_format="csv") is None
+    assert service.answer(body, request_format="csv", answer_format="csv") is None
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(model: FakeRecommender) -> None:
+    assert ask(model, b"\xef\xbb\xbfu1,1", of="csv") == "u1,a,1.0"
+    assert ask(model, b'\xef\xbb\xbf{"user_id":"u1","top_n":1}') == "u1,a,1.0"
+
+
+@pytest.mark.parametrize("to", ["csv", "json"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+def test_blocks_do_not_change_the_answer(
+    model: FakeRecommender, monkeypatch: pytest.MonkeyPatch, to: Format, rows: int
+) -> None:
+    settings = Settings(bad_records="mark", unknown_users="empty", trailing_newline=True)
+    body = b"u1,2\nnobody\nu0,9\n,\nu2,1\nnobody\nu3,3\nnobody"
+    at_once = ask(model, body, of="csv", to=to, settings=settings)
+
+    monkeypatch.setattr(invocations, "_BLOCK_ROWS", rows)
+
+    assert ask(model, body, of="csv", to=to, settings=settings) == at_once
+
+
+def test_a_large_answer_is_made_block_by_block(model: FakeRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocations, "_BLOCK_ROWS", 6)
+    service = Invocations(model, settings=Settings())
+
+    answer = service.answer(b"u1,3\n" * 10, request_format="csv", answer_format="csv")
+    assert answer is not None
+    assert model.calls == [2]
+
+    assert b"".join(answer).count(b"\n") == 29
+    assert model.calls == [2, 2, 2, 2, 2]
+
+
+def test_a_large_request_is_logged_in_one_line(model: FakeRecommender, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    settings = Settings(bad_records="mark")
+
+    ask(model, b"u1\n" * 100, of="csv", settings=settings)
+    assert caplog.messages == []
+
+    ask(model, b"u1\n" * 98 + b"nobody\nnobody\n,3", of="csv", settings=settings)
+    (message,) = caplog.messages
+    assert message.startswith("records=101; unknown_users=2; bad_records=1; seconds=")
+    assert message.endswith(";")
+
+
+def test_a_large_request_that_is_refused_is_logged_too(
+    model: FakeRecommender, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    with pytest.raises(RequestError):
+        ask(model, b"u1\n" * 100 + b",3", of="csv")
+
+    assert caplog.messages[0].startswith("records=101; unknown_users=0; bad_records=1; ")
