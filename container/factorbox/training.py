@@ -179,6 +179,7 @@ def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
     if should_stop():
         raise UserError("the job was stopped before its first epoch: nothing was saved")
     _check_memory(job, interactions)
+    job = _resolved(job, interactions)
 
     factors = _fit(job, interactions, threads=threads, device=device, should_stop=should_stop)
     artifact.save(
@@ -237,6 +238,16 @@ def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> Non
             " to drop them",
             column,
         )
+
+
+def _resolved(job: Job, interactions: Interactions) -> Job:
+    """Fill in the hyperparameters that depend on the data, and log those."""
+    resolved = replace(job, config=job.algorithm.resolved(job.config, interactions=interactions))
+    before = job.hyperparameters()
+    filled_in = {name: value for name, value in resolved.hyperparameters().items() if value != before[name]}
+    if filled_in:
+        logger.info(line(**filled_in))
+    return resolved
 
 
 def _check_memory(job: Job, interactions: Interactions) -> None:

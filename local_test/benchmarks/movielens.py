@@ -76,15 +76,11 @@ def validation_cut(train: Pairs) -> tuple[Pairs, Pairs]:
 def interactions_of(pairs: Pairs) -> Interactions:
     """Index pairs, every weight 1, as training does with files that have no weight column."""
     user_ids, item_ids = Ids.from_texts(pairs.users.tolist()), Ids.from_texts(pairs.items.tolist())
-    users, items = user_ids.indices_of(pairs.users.tolist()), item_ids.indices_of(pairs.items.tolist())
-    order = np.lexsort((items, users))
-    counts = np.bincount(users, minlength=len(user_ids))
-    return Interactions(
-        user_ids=user_ids,
-        item_ids=item_ids,
-        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        item_indices=items[order].astype(np.int32),
-        weights=np.ones(len(order), dtype=np.float32),
+    return Interactions.from_pairs(
+        user_ids,
+        item_ids,
+        user_indices=user_ids.indices_of(pairs.users.tolist()),
+        item_indices=item_ids.indices_of(pairs.items.tolist()),
     )
 
 

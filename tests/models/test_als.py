@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from support import clustered_interactions, interactions_from_rows
 
 def dense_rows(interactions: Interactions, factors: Factors, config: ALSConfig) -> NDArray[np.float64]:
     """Solve every user's normal equations as the paper writes them."""
+    assert config.alpha is not None
     H = factors.item_factors.astype(np.float64)
     counts = np.diff(interactions.indptr)
     penalties = row_penalties(counts, other_side=len(H), config=config)
@@ -170,3 +173,14 @@ def test_the_number_of_torch_threads_outside_does_not_change_a_bit(rng: np.rando
 def test_a_value_out_of_range_is_refused_with_the_range() -> None:
     with pytest.raises(UserError, match=r"embedding_dim=0 is out of range: give a value that is ≥ 1"):
         ALSConfig(embedding_dim=0)
+
+
+def test_without_alpha_the_unit_of_the_weights_does_not_matter(rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, weighted=True)
+    scaled = replace(interactions, weights=interactions.weights * np.float32(8))
+    config = ALSConfig(embedding_dim=4, epochs=3)
+    one, other = (ALS().fit(data, config=config, random_state=1) for data in (interactions, scaled))
+    np.testing.assert_allclose(one.item_factors, other.item_factors, rtol=1e-5)
+    resolved = ALS().resolved(config, interactions=scaled)
+    assert resolved.alpha == pytest.approx(1 / scaled.weights.mean(dtype=np.float64))
+    assert ALS().resolved(ALSConfig(alpha=2), interactions=scaled).alpha == 2

@@ -73,6 +73,13 @@ class Algorithm(Protocol):
     """Its configuration: a frozen dataclass of options (`factorbox.options`)."""
     uses_weights: bool
 
+    def resolved(self, config: Any, *, interactions: Interactions) -> Any:
+        """Return the configuration with every default that depends on the data filled in.
+
+        `fit` does this by itself; a caller who wants to log or keep what is really used asks first.
+        """
+        ...
+
     def fit(
         self,
         interactions: Interactions,

@@ -56,6 +56,10 @@ class SampledFactorization:
         self.config: type[Any] = config
         self._loss = loss
 
+    def resolved(self, config: SampledConfig, *, interactions: Interactions) -> SampledConfig:
+        """Return the configuration as it is: no default depends on the data."""
+        return config
+
     def fit(
         self,
         interactions: Interactions,

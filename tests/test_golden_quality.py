@@ -1,0 +1,62 @@
+"""Floors of quality on real data, with no hyperparameters at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import movielens
+from demo_data import read_ratings
+from factorbox.data.interactions import Interactions
+from factorbox.evaluation import Relevant, most_popular, ranking_metrics
+from factorbox.models import ALGORITHMS
+
+needs_benchmark_split = pytest.mark.skipif(
+    not os.environ.get("FACTORBOX_DATA"), reason="FACTORBOX_DATA names no folder with the benchmark split"
+)
+
+FLOORS = {"als": 0.4687, "bpr": 0.42, "hinge": 0.36, "adaptive_hinge": 0.36, "pointwise": 0.36}
+"""nDCG@10 on the ML-100K split of the Microsoft Recommenders benchmark. als: the best row of its table."""
+
+
+def popularity_ndcg(fitted: Interactions, relevant: Relevant) -> float:
+    users = np.flatnonzero(relevant.counts)
+    rows = most_popular(fitted, user_indices=users, k=movielens.K)
+    return ranking_metrics(rows, user_indices=users, relevant=relevant, k=movielens.K).ndcg
+
+
+def test_every_algorithm_has_a_floor() -> None:
+    assert FLOORS.keys() == ALGORITHMS.keys()
+
+
+@needs_benchmark_split
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_defaults_reach_the_published_table(name: str) -> None:
+    fitted = movielens.interactions_of(movielens.ml100k_train())
+    relevant = movielens.relevant_of(movielens.ml100k_test(), fitted=fitted)
+    assert popularity_ndcg(fitted, relevant) == pytest.approx(0.252, abs=0.001)
+    algorithm = ALGORITHMS[name]
+    factors = algorithm.fit(fitted, config=algorithm.config(), random_state=42, threads=2)
+    assert movielens.quality(factors, fitted=fitted, relevant=relevant).ndcg > FLOORS[name]
+
+
+@pytest.fixture(scope="session")
+def demo_pairs() -> movielens.Pairs:
+    """The pairs of the demo's data, where the demo has been run: a test downloads nothing."""
+    ratings = Path(__file__).resolve().parent.parent / "local_test/demo_output/ml-100k/ml-100k.inter"
+    if not ratings.exists():
+        pytest.skip("local_test/demo.sh has not been run here")
+    table = read_ratings(ratings)
+    return movielens.Pairs(table["user_id"].to_numpy(str), table["item_id"].to_numpy(str))
+
+
+def test_the_default_beats_popularity_on_the_data_of_the_demo(demo_pairs: movielens.Pairs) -> None:
+    fit, held_out = demo_pairs.split(0.2, seed=0)
+    fitted = movielens.interactions_of(fit)
+    relevant = movielens.relevant_of(held_out, fitted=fitted)
+    default = next(iter(ALGORITHMS.values()))
+    factors = default.fit(fitted, config=default.config(), random_state=42, threads=2)
+    assert movielens.quality(factors, fitted=fitted, relevant=relevant).ndcg > 1.5 * popularity_ndcg(fitted, relevant)
