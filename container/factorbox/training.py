@@ -34,7 +34,7 @@ from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
 from factorbox.options import check_ranges, option, options_of
 from factorbox.requests_for_all import write_requests
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NOT_BUILT = ("softmax", "warp", "explicit", "nmf", "mlp")
 _LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
@@ -153,7 +153,7 @@ def main() -> int:
         reason = f"a fault of factorbox: {type(error).__name__}: {error}. Please report it with the log of this job"
     else:
         return 0
-    logger.error("failed: %s", reason)
+    _logger.error("failed: %s", reason)
     write_failure(paths.failure, reason=reason)
     return 1
 
@@ -171,8 +171,8 @@ def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
     refuse_several_hosts(read_json_object(paths.resource_config))
     threads = usable_processors()
     device = _device(job.options.accelerator)
-    logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
-    logger.info(line(processors=threads, accelerator=device))
+    _logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
+    _logger.info(line(processors=threads, accelerator=device))
 
     interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
     _log_data(job, interactions, summary)
@@ -190,11 +190,11 @@ def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
         hyperparameters=job.hyperparameters(),
         metrics={"train_loss": factors.train_loss},
     )
-    logger.info(kernels.summary())
-    logger.info(line(saved=paths.model, bytes=_size(paths.model), epochs=factors.epochs))
+    _logger.info(kernels.summary())
+    _logger.info(line(saved=paths.model, bytes=_size(paths.model), epochs=factors.epochs))
     if job.options.write_requests:
         parts = write_requests(paths.output_data / "requests", user_ids=interactions.user_ids)
-        logger.info(line(requests=paths.output_data / "requests", parts=parts))
+        _logger.info(line(requests=paths.output_data / "requests", parts=parts))
 
 
 def _device(accelerator: str) -> Device:
@@ -202,7 +202,7 @@ def _device(accelerator: str) -> Device:
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise UserError("accelerator=cuda, and torch finds no GPU: use a GPU instance and an image with CUDA, or auto")
     if torch.version.cuda is None and Path("/dev/nvidia0").exists():
-        logger.warning(
+        _logger.warning(
             "there is a GPU, and this image has a torch without CUDA: build it with --build-arg TORCH_INDEX=... (see"
             " the README) to use it"
         )
@@ -213,7 +213,7 @@ def _device(accelerator: str) -> Device:
 
 def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> None:
     dropped = summary.dropped_below_min_rating
-    logger.info(
+    _logger.info(
         line(
             files=summary.files,
             rows=summary.rows,
@@ -226,14 +226,14 @@ def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> Non
         )
     )
     if summary.first_time is not None and summary.last_time is not None:
-        logger.info(line(first=summary.first_time.isoformat(), last=summary.last_time.isoformat()))
+        _logger.info(line(first=summary.first_time.isoformat(), last=summary.last_time.isoformat()))
     if summary.smallest_weight is None or summary.smallest_weight == summary.largest_weight:
         return
     column = ",".join(summary.columns["weight"])
     if not job.algorithm.uses_weights:
-        logger.info("%s draws pairs uniformly: the weights in column %s are ignored", job.algorithm.name, column)
+        _logger.info("%s draws pairs uniformly: the weights in column %s are ignored", job.algorithm.name, column)
     if summary.looks_like_ratings and job.reading.min_rating is None:
-        logger.warning(
+        _logger.warning(
             "column %s looks like ratings: training is implicit, so low ratings count as weak positives; set min_rating"
             " to drop them",
             column,
@@ -246,7 +246,7 @@ def _resolved(job: Job, interactions: Interactions) -> Job:
     before = job.hyperparameters()
     filled_in = {name: value for name, value in resolved.hyperparameters().items() if value != before[name]}
     if filled_in:
-        logger.info(line(**filled_in))
+        _logger.info(line(**filled_in))
     return resolved
 
 
@@ -262,7 +262,7 @@ def _check_memory(job: Job, interactions: Interactions) -> None:
         return used + fit
 
     dimension = job.config.embedding_dim
-    logger.info(line(memory_needed_gib=needed(dimension) / _GIB, memory_limit_gib=limit / _GIB))
+    _logger.info(line(memory_needed_gib=needed(dimension) / _GIB, memory_limit_gib=limit / _GIB))
     if needed(dimension) <= limit:
         return
     fitting, too_large = 0, dimension
@@ -280,7 +280,7 @@ def _fit(
     job: Job, interactions: Interactions, *, threads: int, device: Device, should_stop: Callable[[], bool]
 ) -> Factors:
     def on_epoch(epoch: Epoch) -> None:
-        logger.info(line(epoch=epoch.number, train_loss=epoch.train_loss, seconds=epoch.seconds))
+        _logger.info(line(epoch=epoch.number, train_loss=epoch.train_loss, seconds=epoch.seconds))
 
     try:
         factors = job.algorithm.fit(
@@ -299,7 +299,7 @@ def _fit(
     if factors.epochs == 0:
         raise AlgorithmError("training ended without a completed epoch: nothing was saved")
     if factors.epochs < job.config.epochs:
-        logger.warning("stopped early: %d of %d epochs", factors.epochs, job.config.epochs)
+        _logger.warning("stopped early: %d of %d epochs", factors.epochs, job.config.epochs)
     return factors
 
 

@@ -244,11 +244,14 @@ def _reproducible(threads: int, device: torch.device) -> Iterator[None]:
     threads_before = torch.get_num_threads()
     strict_before = torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict_before or device.type == "cuda")
+    # Never on the processor, where it changes nothing and imports a compiler that wants a writable disk.
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(strict_before)
+        if device.type == "cuda":
+            torch.use_deterministic_algorithms(strict_before)
         torch.set_num_threads(threads_before)
 
 

@@ -22,6 +22,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from factorbox import kernels
 from factorbox.contract.log_lines import configure_logging, line
 from factorbox.contract.paths import Paths
 from factorbox.contract.processors import usable_processors
@@ -139,6 +140,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         except Exception:
             _logger.exception("a worker cannot answer with this model")
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        _logger.info(kernels.summary())
         self._ready.set()
 
 

@@ -1,0 +1,112 @@
+"""Compile every kernel for every target: what the image is built with, so that a container compiles nothing.
+
+It runs a small training and a few answers of each kind, because the argument types of a kernel are those that
+it is really called with. Then each target is compiled from the argument types alone, in a process of its own: the
+machine that builds the image need not be able to run them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import pkgutil
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import factorbox
+from factorbox import artifact, kernels
+from factorbox.contract.log_lines import configure_logging
+from factorbox.contract.paths import Paths
+from factorbox.errors import AlgorithmError
+from factorbox.models import ALGORITHMS
+from factorbox.recommend.top_n import ItemMatrix, scores_of_pairs
+from factorbox.recommender import MEAN_USER, Recommender
+from factorbox.training import train
+
+logger = logging.getLogger(__name__)
+
+_COMPILE = "from factorbox import precompile; precompile.compile_for_this_target()"
+
+
+def main() -> None:
+    """Run every kernel once, then compile all of them for all targets.
+
+    Raises
+    ------
+    AlgorithmError
+        Where a kernel was not run.
+    """
+    configure_logging()
+    _import_everything()
+    with tempfile.TemporaryDirectory() as folder:
+        run_every_kernel(Path(folder))
+    if not_run := kernels.never_called(kernels.imported_kernels()):
+        raise AlgorithmError(f"nothing called the kernels {', '.join(not_run)}: call them in {__file__}")
+    # This process has just compiled for its own.
+    targets = kernels.TARGETS.keys() - {kernels.target()} if platform.machine() == "x86_64" else set()
+    children = [
+        subprocess.Popen([sys.executable, "-c", _COMPILE], env={**os.environ, "NUMBA_CPU_NAME": target})
+        for target in targets
+    ]
+    failed = [target for target, child in zip(targets, children, strict=True) if child.wait() != 0]
+    if failed:
+        raise AlgorithmError(f"the kernels could not be compiled for {', '.join(failed)}")
+
+
+def compile_for_this_target() -> None:
+    """Compile all kernels for this process's target from the argument types on disk."""
+    configure_logging()
+    _import_everything()
+    kernels.compile_for_this_target(kernels.imported_kernels())
+    logger.info(kernels.summary())
+
+
+def run_every_kernel(folder: Path) -> None:
+    """Train each algorithm on a few made-up rows below `folder`, and answer from the models."""
+    paths = Paths(folder)
+    channel = paths.channel("training")
+    channel.mkdir(parents=True)
+    paths.hyperparameters.parent.mkdir(parents=True)
+    rows = (f"u{user},i{(user * step) % 13}" for user in range(20) for step in range(1, 5))
+    (channel / "interactions.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n", encoding="utf-8")
+    for name in ALGORITHMS:
+        # Kernels take the dimension at run time: one stands for all.
+        job = {"algorithm": name, "embedding_dim": "8", "epochs": "2"}
+        paths.hyperparameters.write_text(json.dumps(job), encoding="utf-8")
+        train(paths, should_stop=lambda: False)
+        _answer(paths.model)
+
+
+def _answer(model: Path) -> None:
+    recommender = Recommender.load(model)
+    recommender.warm_up()
+    users = recommender.user_ids.indices_of(["u3", "nobody"])
+    recommender.top_n(
+        np.where(users < 0, MEAN_USER, users),
+        counts=np.array([5, 5]),
+        exclude_seen=np.array([True, False]),
+    )
+    loaded = artifact.load(model)
+    scores_of_pairs(
+        ItemMatrix(loaded.item_factors, loaded.item_biases),
+        user_factors=loaded.user_factors[:1],
+        user_biases=loaded.user_biases[:1],
+        item_indices=np.zeros(1, dtype=np.int32),
+    )
+
+
+def _import_everything() -> None:
+    for module in pkgutil.walk_packages(factorbox.__path__, f"{factorbox.__name__}."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
+
+
+if __name__ == "__main__":
+    main()
