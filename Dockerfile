@@ -27,7 +27,7 @@ RUN cd /opt/venv/lib/python3.11/site-packages \
     && rm -rf torch/include torch/share torch/test pyarrow/include pyarrow/src \
     && find torch/bin -type f ! -name torch_shm_manager -delete \
     && find . -name '*.a' -delete \
-    && find numba numpy pandas pyarrow sympy networkx mpmath -type d -name tests -prune -exec rm -rf {} +
+    && find numba numpy pyarrow sympy networkx mpmath -type d -name tests -prune -exec rm -rf {} +
 
 FROM python
 COPY --from=packages /opt/venv /opt/venv

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 from factorbox import artifact
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
 from factorbox.models.base import Factors
 from support import CONTAINER, interactions_from_rows
 
@@ -311,3 +313,53 @@ def test_a_port_in_use_ends_the_process_with_its_number(base: Path) -> None:
 
     assert f"port {port} cannot be used" in output
     assert "SAGEMAKER_BIND_TO_PORT" in output
+
+
+def private_bytes(pid: int) -> tuple[int, int]:
+    """Return what a process has of its own: copied pages of the model's files, and other written memory."""
+    copied = elsewhere = 0
+    of_model = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, *values = line.split()
+        if not name.endswith(":"):
+            of_model = line.endswith((".safetensors", ".arrow"))
+        elif name == "Anonymous:" and of_model:
+            copied += int(values[0]) * 1024
+        elif name == "Private_Dirty:" and not of_model:
+            elsewhere += int(values[0]) * 1024
+    return copied, elsewhere
+
+
+def test_workers_share_one_copy_of_the_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    n_users, n_items, d = 300_000, 1000, 64
+    user_factors = rng.standard_normal((n_users, d), dtype=np.float32)
+    ids = Ids.from_texts([f"user-{u:07d}" for u in range(n_users)])
+    interactions = Interactions(
+        user_ids=ids,
+        item_ids=Ids.from_texts([f"i{i:04d}" for i in range(n_items)]),
+        indptr=np.arange(n_users + 1),
+        item_indices=(np.arange(n_users) % n_items).astype(np.int32),
+        weights=np.ones(n_users, dtype=np.float32),
+    )
+    factors = Factors(
+        user_factors=user_factors,
+        item_factors=rng.standard_normal((n_items, d), dtype=np.float32),
+        user_biases=np.zeros(n_users, dtype=np.float32),
+        item_biases=np.zeros(n_items, dtype=np.float32),
+        epochs=1,
+        train_loss=0.5,
+    )
+    artifact.save(
+        tmp_path / "model", interactions=interactions, factors=factors, algorithm="als", hyperparameters={}, metrics={}
+    )
+    body = "\n".join(f"{ids[u]},1" for u in range(0, n_users, 1000)).encode()
+    with running(tmp_path, MODEL_SERVER_WORKERS="2") as server:
+        wait_until(lambda: len(server.workers()) == 2)
+        for _ in range(8):
+            assert server.ask(body, Content_Type="text/csv")[0] == 200
+        for pid in server.workers():
+            copied, elsewhere = private_bytes(pid)
+            assert copied == 0
+            # The factors alone are 77 MB, the ids and their look-up another 5.
+            assert elsewhere < user_factors.nbytes

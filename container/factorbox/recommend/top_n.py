@@ -58,8 +58,11 @@ class ItemMatrix:
         self._transposed = torch.from_numpy(factors).T
         self._biases = torch.from_numpy(biases) if biases.any() else None
         self._buffers = threading.local()
-        squares = np.square(factors, dtype=np.float64).sum(axis=1) if len(factors) else np.zeros(0)
-        self._largest_norm = float(np.sqrt(squares.max(initial=0.0)))
+        # In float32, since a float64 copy of a large catalogue would cost every worker twice its size; the sum of d
+        # squares is off by less than d roundings, which the bound takes up.
+        squares = np.einsum("ij,ij->i", factors, factors)  # (items,)
+        inflation = 1 + factors.shape[1] * _UNIT_ROUNDOFF
+        self._largest_norm = float(np.sqrt(np.float64(squares.max(initial=0.0)) * inflation))
         self._largest_bias = float(np.abs(biases).max(initial=0.0))
 
     def __len__(self) -> int:
