@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
@@ -139,7 +140,8 @@ class ALS:
 
 def _side(rows: Rows, *, other_side: int, config: ALSConfig) -> Side:
     penalties = row_penalties(rows.counts, other_side=other_side, config=config)
-    factors = np.zeros((len(penalties), config.embedding_dim), dtype=np.float32)
+    # From torch, whose memory begins at multiples of 64 bytes: MKL promises the same bits in every run for those only.
+    factors = torch.zeros(len(penalties), config.embedding_dim).numpy()
     return Side(rows=rows, penalties=penalties, factors=factors)
 
 

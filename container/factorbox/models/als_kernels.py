@@ -7,6 +7,10 @@ For a row with history S, confidences c and the other side's factors h_k the nor
 (Hu, Koren, Volinsky 2008, equation 4, with Rendle et al. 2022's unobserved weight α0 and row penalty ρ). A is
 never formed: a product with it costs one pass over the gathered history. The basis is chosen by the caller so that
 HᵀH is diagonal, which makes its product free and the diagonal of A a good preconditioner.
+
+No loop both writes an array and adds up a sum. The compiler would vectorize such a loop for the case that its arrays
+lie far enough apart in memory, test that at run time, and add in another order where the test fails: the last bits of a
+model would depend on where its memory happened to be.
 """
 
 from __future__ import annotations
@@ -99,21 +103,26 @@ def solve_rows(  # type: ignore[no-untyped-def]
             h = history[k]
             c = vectors.dtype.type(alpha * weights[first + k])
             total_confidence += c
-            score = zero
             for f in range(d):
                 h[f] = source[f]
+            score = zero
+            for f in range(d):
                 score += h[f] * w[f]
             scaled = c * (one - score)
             for f in range(d):
                 b[f] += c * h[f]
+            for f in range(d):
                 r[f] += scaled * h[f]
+            for f in range(d):
                 diagonal[f] += c * h[f] * h[f]
         rz = zero
         bb = zero
         rr = zero
         for f in range(d):
             z[f] = r[f] / diagonal[f]
+        for f in range(d):
             p[f] = z[f]
+        for f in range(d):
             rz += r[f] * z[f]
             bb += b[f] * b[f]
             rr += r[f] * r[f]
@@ -148,8 +157,11 @@ def solve_rows(  # type: ignore[no-untyped-def]
             rr = zero
             for f in range(d):
                 w[f] += a * p[f]
+            for f in range(d):
                 r[f] -= a * Ap[f]
+            for f in range(d):
                 z[f] = r[f] / diagonal[f]
+            for f in range(d):
                 new_rz += r[f] * z[f]
                 rr += r[f] * r[f]
             beta = new_rz / rz
@@ -161,6 +173,7 @@ def solve_rows(  # type: ignore[no-untyped-def]
         squares = 0.0
         for f in range(d):
             target[row, f] = w[f]
+        for f in range(d):
             explained += w[f] * (b[f] + r[f])
             squares += w[f] * w[f]
         losses[row] = total_confidence - explained - penalty * squares

@@ -79,8 +79,8 @@ class HingeConfig(SampledConfig):
 class AdaptiveHingeConfig(SampledConfig):
     """Options of `adaptive_hinge`."""
 
-    regularization: float = _regularization(0.1)
-
+    regularization: float = _regularization(0.08)
+    learning_rate: float = _learning_rate(0.05)
     num_negative_samples: int = option(
         5,
         "Unseen items drawn for each pair; the highest scored one is set against it.",
