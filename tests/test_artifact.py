@@ -115,9 +115,19 @@ def test_a_failed_save_leaves_the_older_model_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(artifact, "_write_arrow", disk_full)
-    with pytest.raises(PlatformError, match=r"cannot write the model to .*: No space left on device; free disk space"):
+    with pytest.raises(PlatformError, match=r"cannot write to .*: No space left on device; free disk space"):
         save(folder, interactions, random_factors(interactions, seed=9))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_killed_process_left_is_removed_and_never_loaded(folder: Path, interactions: Interactions) -> None:
+    for process in (str(os.getpid()), "99999999"):
+        (folder / f".partial-{process}").mkdir()
+        (folder / f".partial-{process}/factors.safetensors").write_bytes(b"half")
+    (folder / ".partial-1").mkdir()  # of a process that lives: it may still be writing
+    artifact.load(folder)
+    save(folder, interactions)
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == [".partial-1"]
 
 
 def test_every_user_may_read_the_files(folder: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,6 @@ import pytest
 
 from factorbox import artifact, training
 from factorbox.contract.memory import memory_in_use
-from factorbox.contract.stop_signal import StopSignal
 from factorbox.models import ALGORITHMS
 from support import CONTAINER, clustered_interactions, make_base, run_train
 
@@ -141,7 +141,7 @@ BAD_JOBS: dict[str, tuple[dict[str, bytes | str], Any, str]] = {
     "broken gzip": ({"a.csv.gz": gzip.compress(CSV.encode())[:-50]}, None, "a.csv.gz"),
     "one endless line": ({"a.csv": b"x" * 100_000_000}, None, "a.csv"),
     "hyperparameters no JSON": ({"a.csv": CSV}, "{epochs: 3}", "hyperparameters.json is not JSON"),
-    "hyperparameters a list": ({"a.csv": CSV}, "[]", "hyperparameters.json holds a JSON list"),
+    "hyperparameters a list": ({"a.csv": CSV}, "[]", "hyperparameters.json holds no JSON object"),
     "unknown hyperparameter": ({"a.csv": CSV}, {"epoch": "3"}, "did you mean 'epochs'"),
     "bad value": ({"a.csv": CSV}, {"epochs": "many"}, "epochs='many' is not a whole number"),
     "min_rating above all": ({"a.csv": "user_id,item_id,rating\n1,2,3\n"}, {"min_rating": "4"}, "min_rating=4"),
@@ -211,11 +211,64 @@ def test_the_reason_of_an_earlier_failure_is_removed(tmp_path: Path, monkeypatch
     assert not (base / "output/failure").exists()
 
 
-def test_a_stop_before_the_first_epoch_saves_nothing_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StopSignal, "is_set", lambda self: True)
+@pytest.mark.parametrize("moment", ["read_interactions", "_check_memory"])
+def test_a_stop_before_training_ends_at_once_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr(training, moment, stopped)
     base = make_base(tmp_path, files={"a.csv": CSV})
     assert train(base, monkeypatch) == 1
-    assert "stopped before its first epoch" in failure(base)
+    assert failure(base) == "the job was stopped before its first epoch: nothing was saved\n"
+    assert not (base / "model/manifest.json").exists()
+
+
+@pytest.mark.parametrize("folder", ["model", "output/data"])
+def test_a_folder_that_cannot_be_written_is_found_before_the_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    base = make_base(tmp_path, files={"a.csv": "not,a\nheader"})
+    (base / folder).parent.mkdir(exist_ok=True)
+    (base / folder).write_text("a file where the folder should be")
+    assert train(base, monkeypatch) == 1
+    assert re.match(r"cannot write to .*: File exists; make it a folder that this user may write", failure(base))
+
+
+def test_memory_that_torch_could_not_get_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(training, "_fit", exhausted)
+    base = make_base(tmp_path, files={"a.csv": CSV})
+    assert train(base, monkeypatch) == 1
+    assert failure(base).startswith("the job ran out of memory")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_long_values_leave_room_for_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = ({"epochs": "x" * 100_000}, {"y" * 3000: "1"}, {"algorithm": "z" * 100_000}, {"epochs": "9" * 5000})
+    for number, hyperparameters in enumerate(jobs):
+        base = make_base(tmp_path / str(number), files={"a.csv": CSV}, hyperparameters=hyperparameters)
+        assert train(base, monkeypatch) == 1
+        assert len(failure(base)) < 400
+        assert re.search("is not a whole number|did you mean|give one of|is out of range", failure(base))
+
+
+def test_requests_of_an_earlier_training_do_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK)
+    assert train(base, monkeypatch) == 0
+    parts = base / "output/data/requests"
+    (parts / "part-0007.jsonl").write_text("old")
+    assert train(base, monkeypatch) == 0
+    assert [path.name for path in parts.iterdir()] == ["part-0000.jsonl"]
+    (base / "input/config/hyperparameters.json").write_text('{"write_requests": "false", "epochs": "1"}')
+    assert train(base, monkeypatch) == 0
+    assert list(parts.iterdir()) == []
 
 
 def test_the_command_trains_as_a_process_of_its_own(tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +40,7 @@ from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError, PlatformError
 from factorbox.models.base import Factors
+from factorbox.writing import disk_errors, partial_folder
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -49,7 +49,6 @@ USERS = "users.arrow"
 ITEMS = "items.arrow"
 
 _LIBRARIES = ("numba", "numpy", "pyarrow", "safetensors", "torch")
-_SUFFIX = ".partial"
 _SEAL = "sha256_of_the_above"
 
 
@@ -91,8 +90,8 @@ def save(
     algorithm: str,
     hyperparameters: Mapping[str, Any],
     metrics: Mapping[str, float],
-) -> None:
-    """Write a model into a folder, each file under a temporary name first, the manifest last.
+) -> int:
+    """Write a model into a folder, each file in a temporary folder first, the manifest last; return its bytes.
 
     Raises
     ------
@@ -123,42 +122,38 @@ def save(
         USERS: lambda path: _write_arrow(path, users),
         ITEMS: lambda path: _write_arrow(path, {"item_id": interactions.item_ids.texts}),
     }
-    with _disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            for name, write in writers.items():
-                write(folder / (name + _SUFFIX))
-                # safetensors makes files that only their owner reads; who serves may be another user.
-                (folder / (name + _SUFFIX)).chmod(0o644)
-            manifest: dict[str, Any] = {
-                "format_version": FORMAT_VERSION,
-                "algorithm": algorithm,
-                "hyperparameters": dict(hyperparameters),
-                "counts": {
-                    "users": interactions.n_users,
-                    "items": interactions.n_items,
-                    "pairs": interactions.n_pairs,
-                    "embedding_dim": factors.item_factors.shape[1],
-                    "epochs": factors.epochs,
-                },
-                "metrics": dict(metrics),
-                "libraries": {
-                    "factorbox": __version__,
-                    "python": platform.python_version(),
-                    **{library: version(library) for library in _LIBRARIES},
-                },
-                "files": {name: _fingerprint(folder / (name + _SUFFIX)) for name in writers},
-            }
-            manifest[_SEAL] = _seal(manifest)
-            content = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            (folder / (MANIFEST + _SUFFIX)).write_bytes(content)
-            # Without its manifest an older model is not a model: none is ever half old and half new.
-            (folder / MANIFEST).unlink(missing_ok=True)
-            for name in (*writers, MANIFEST):
-                os.replace(folder / (name + _SUFFIX), folder / name)
-        finally:
-            for name in (*writers, MANIFEST):
-                (folder / (name + _SUFFIX)).unlink(missing_ok=True)
+    with disk_errors(folder), partial_folder(folder) as partial:
+        for name, write in writers.items():
+            write(partial / name)
+            # safetensors makes files that only their owner reads; who serves may be another user.
+            (partial / name).chmod(0o644)
+        manifest: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "algorithm": algorithm,
+            "hyperparameters": dict(hyperparameters),
+            "counts": {
+                "users": interactions.n_users,
+                "items": interactions.n_items,
+                "pairs": interactions.n_pairs,
+                "embedding_dim": factors.item_factors.shape[1],
+                "epochs": factors.epochs,
+            },
+            "metrics": dict(metrics),
+            "libraries": {
+                "factorbox": __version__,
+                "python": platform.python_version(),
+                **{library: version(library) for library in _LIBRARIES},
+            },
+            "files": {name: _fingerprint(partial / name) for name in writers},
+        }
+        manifest[_SEAL] = _seal(manifest)
+        content = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        (partial / MANIFEST).write_bytes(content)
+        # Without its manifest an older model is not a model: none is ever half old and half new.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name in (*writers, MANIFEST):
+            os.replace(partial / name, folder / name)
+    return sum((folder / name).stat().st_size for name in (*writers, MANIFEST))
 
 
 def load(folder: Path) -> Artifact:
@@ -329,15 +324,3 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, why: str) -> PlatformError:
     return PlatformError(f"the model file {path} is damaged: {why}; copy the model again or train it anew")
-
-
-@contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PlatformError(
-            f"cannot write the model to {folder}: {reason}; free disk space (VolumeSizeInGB in SageMaker) or make the"
-            " folder writable"
-        ) from error

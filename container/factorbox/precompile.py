@@ -24,6 +24,7 @@ import factorbox
 from factorbox import artifact, kernels
 from factorbox.contract.log_lines import configure_logging
 from factorbox.contract.paths import Paths
+from factorbox.contract.stop_signal import StopSignal
 from factorbox.errors import AlgorithmError
 from factorbox.models import ALGORITHMS
 from factorbox.recommend.top_n import ItemMatrix, scores_of_pairs
@@ -80,7 +81,7 @@ def run_every_kernel(folder: Path) -> None:
         # Kernels take the dimension at run time: one stands for all.
         job = {"algorithm": name, "embedding_dim": "8", "epochs": "2"}
         paths.hyperparameters.write_text(json.dumps(job), encoding="utf-8")
-        train(paths, should_stop=lambda: False)
+        train(paths, stop=StopSignal())
         _answer(paths.model)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from factorbox.data.ids import Ids
-from factorbox.errors import PlatformError
+from factorbox.writing import disk_errors
 
 USERS_PER_PART = 50_000
 TOP_N = 10
@@ -22,11 +22,10 @@ def write_requests(folder: Path, *, user_ids: Ids) -> int:
     PlatformError
         Where the folder cannot be written; no part is left half written.
     """
-    try:
+    starts = range(0, len(user_ids), USERS_PER_PART)
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("part-*.jsonl"):
-            old.unlink()
-        starts = range(0, len(user_ids), USERS_PER_PART)
+        remove_requests(folder)
         for number, start in enumerate(starts):
             texts = user_ids.texts.slice(start, USERS_PER_PART).to_pylist()
             lines = [orjson.dumps({"user_id": text, "top_n": str(TOP_N)}) for text in texts]
@@ -37,8 +36,10 @@ def write_requests(folder: Path, *, user_ids: Ids) -> int:
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise PlatformError(
-            f"cannot write the requests to {folder}: {error.strerror}; free disk space or set write_requests=false"
-        ) from error
     return len(starts)
+
+
+def remove_requests(folder: Path) -> None:
+    """Remove the parts of an earlier training: they name that training's users."""
+    for old in folder.glob("part-*.jsonl"):
+        old.unlink()

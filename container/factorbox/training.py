@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +20,12 @@ from factorbox.contract.config_files import (
     refuse_several_hosts,
 )
 from factorbox.contract.failure import clear_failure, write_failure
-from factorbox.contract.hyperparameters import Hyperparameters
+from factorbox.contract.hyperparameters import Hyperparameters, shown
 from factorbox.contract.log_lines import configure_logging, line
 from factorbox.contract.memory import memory_in_use, memory_limit
 from factorbox.contract.paths import Paths
 from factorbox.contract.processors import usable_processors
-from factorbox.contract.stop_signal import StopSignal
+from factorbox.contract.stop_signal import JobStopped, StopSignal
 from factorbox.data.columns import ReadOptions
 from factorbox.data.interactions import Interactions
 from factorbox.data.reading import ReadSummary, read_interactions
@@ -32,7 +33,8 @@ from factorbox.errors import AlgorithmError, FactorboxError, PlatformError, User
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
 from factorbox.options import check_ranges, option, options_of
-from factorbox.requests_for_all import write_requests
+from factorbox.requests_for_all import remove_requests, write_requests
+from factorbox.writing import disk_errors
 
 _logger = logging.getLogger(__name__)
 
@@ -78,13 +80,15 @@ class JobOptions:
         UserError
             For an unknown algorithm, one that is not built yet, and a loss beside another algorithm.
         """
-        name = self.algorithm or self.loss or next(iter(ALGORITHMS))
-        if self.algorithm and self.loss and self.loss != self.algorithm:
-            raise UserError(f"loss={self.loss} does not go with algorithm={self.algorithm}: give one of them")
+        name = next(iter(ALGORITHMS))
+        if self.algorithm is not None or self.loss is not None:
+            name = self.algorithm if self.algorithm is not None else str(self.loss)
+        if self.loss not in (None, name):
+            raise UserError(f"loss={self.loss} does not go with algorithm={shown(name)}: give one of them")
         if name in _NOT_BUILT:
             raise UserError(f"algorithm={name} is not built yet: give one of {', '.join(ALGORITHMS)}")
         if name not in ALGORITHMS:
-            raise UserError(f"unknown algorithm {name!r}: give one of {', '.join(ALGORITHMS)}")
+            raise UserError(f"unknown algorithm {shown(name)}: give one of {', '.join(ALGORITHMS)}")
         return ALGORITHMS[name]
 
 
@@ -140,17 +144,20 @@ def main() -> int:
     paths = Paths.from_environment()
     clear_failure(paths.failure)
     try:
-        train(paths, should_stop=stop.is_set)
+        train(paths, stop=stop)
     except FactorboxError as error:
         reason = str(error)
-    except MemoryError:
-        reason = (
-            f"the job ran out of memory (limit {memory_limit() / _GIB:.1f} GiB): take a larger instance, or give fewer"
-            " rows or a smaller embedding_dim"
-        )
+    except JobStopped:
+        reason = "the job was stopped before its first epoch: nothing was saved"
     except Exception as error:
-        traceback.print_exc()
-        reason = f"a fault of factorbox: {type(error).__name__}: {error}. Please report it with the log of this job"
+        if _is_out_of_memory(error):
+            reason = (
+                f"the job ran out of memory (limit {memory_limit() / _GIB:.1f} GiB): take a larger instance, or give"
+                " fewer rows or a smaller embedding_dim"
+            )
+        else:
+            traceback.print_exc()
+            reason = f"a fault of factorbox: {type(error).__name__}: {error}. Please report it with the log of this job"
     else:
         return 0
     _logger.error("failed: %s", reason)
@@ -158,31 +165,25 @@ def main() -> int:
     return 1
 
 
-def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch says so in a RuntimeError like any other."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def train(paths: Paths, *, stop: StopSignal) -> None:
     """Train the model of a base folder.
 
     Raises
     ------
     FactorboxError
         Where no model was saved, or the requests could not be written.
+    JobStopped
+        Where a signal came before there was anything to save.
     """
-    job = read_job(read_json_object(paths.hyperparameters))
-    refuse_pipe_mode(read_json_object(paths.input_data_config))
-    refuse_several_hosts(read_json_object(paths.resource_config))
-    threads = usable_processors()
-    device = _device(job.options.accelerator)
-    _logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
-    _logger.info(line(processors=threads, accelerator=device))
-
-    interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
-    _log_data(job, interactions, summary)
-    if should_stop():
-        raise UserError("the job was stopped before its first epoch: nothing was saved")
-    _check_memory(job, interactions)
-    job = _resolved(job, interactions)
-
-    factors = _fit(job, interactions, threads=threads, device=device, should_stop=should_stop)
-    artifact.save(
+    with stop.ends_at_once():
+        job, interactions, threads, device = _prepare(paths)
+    factors = _fit(job, interactions, threads=threads, device=device, should_stop=stop.is_set)
+    size = artifact.save(
         paths.model,
         interactions=interactions,
         factors=factors,
@@ -191,10 +192,39 @@ def train(paths: Paths, *, should_stop: Callable[[], bool]) -> None:
         metrics={"train_loss": factors.train_loss},
     )
     _logger.info(kernels.summary())
-    _logger.info(line(saved=paths.model, bytes=_size(paths.model), epochs=factors.epochs))
+    _logger.info(line(saved=paths.model, bytes=size, epochs=factors.epochs))
+    requests = paths.output_data / "requests"
     if job.options.write_requests:
-        parts = write_requests(paths.output_data / "requests", user_ids=interactions.user_ids)
-        _logger.info(line(requests=paths.output_data / "requests", parts=parts))
+        parts = write_requests(requests, user_ids=interactions.user_ids)
+        _logger.info(line(requests=requests, parts=parts))
+    else:
+        remove_requests(requests)
+
+
+def _prepare(paths: Paths) -> tuple[Job, Interactions, int, Device]:
+    """Do all that can be refused: read the job and its data, and check that it can run and be saved."""
+    job = read_job(read_json_object(paths.hyperparameters, example='{"epochs": "16"}'))
+    refuse_pipe_mode(read_json_object(paths.input_data_config))
+    refuse_several_hosts(read_json_object(paths.resource_config))
+    threads = usable_processors()
+    device = _device(job.options.accelerator)
+    _logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
+    _logger.info(line(processors=threads, accelerator=device))
+
+    for folder in (paths.model, paths.output_data) if job.options.write_requests else (paths.model,):
+        _check_writable(folder)
+    interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
+    _log_data(job, interactions, summary)
+    _check_memory(job, interactions)
+    return _resolved(job, interactions), interactions, threads, device
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before hours of work, not after, that a result cannot be written."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")
 
 
 def _device(accelerator: str) -> Device:
@@ -301,7 +331,3 @@ def _fit(
     if factors.epochs < job.config.epochs:
         _logger.warning("stopped early: %d of %d epochs", factors.epochs, job.config.epochs)
     return factors
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())

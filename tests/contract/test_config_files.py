@@ -23,7 +23,7 @@ def test_a_missing_or_empty_file_is_an_empty_object(tmp_path: Path) -> None:
 def test_what_is_not_json_is_refused_with_the_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "hyperparameters.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"hyperparameters.json is not JSON .*: write an object such as"):
+    with pytest.raises(UserError, match=r"hyperparameters.json is not JSON.*: write an object such as"):
         read_json_object(path)
 
 
@@ -31,7 +31,14 @@ def test_what_is_not_json_is_refused_with_the_file(tmp_path: Path, content: byte
 def test_what_is_no_object_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "hyperparameters.json"
     path.write_text(content)
-    with pytest.raises(UserError, match="holds a JSON"):
+    with pytest.raises(UserError, match="holds no JSON object"):
+        read_json_object(path)
+
+
+def test_a_repeated_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hyperparameters.json"
+    path.write_text('{"epochs": "1", "epochs": "2"}')
+    with pytest.raises(UserError, match="'epochs' is given twice"):
         read_json_object(path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorbox.contract.hyperparameters import Hyperparameters
+from factorbox.contract.hyperparameters import Hyperparameters, shown
 from factorbox.errors import UserError
 from factorbox.options import option
 from factorbox.training import read_job
@@ -108,7 +108,7 @@ def test_any_object_is_read_or_refused_by_name(raw: dict[str, Any]) -> None:
     try:
         job = read_job(raw)
     except UserError as error:
-        assert any(repr(key) in str(error) or key in str(error) for key in raw)
+        assert any(shown(key) in str(error) or key in str(error) for key in raw)
     else:
         assert job.algorithm.name in job.hyperparameters()["algorithm"]
 
@@ -134,7 +134,7 @@ def test_an_algorithm_that_is_not_built_yet_is_refused_by_name(name: str) -> Non
 def test_an_unknown_algorithm_and_a_loss_beside_another_algorithm_are_refused() -> None:
     with pytest.raises(UserError, match="unknown algorithm 'ALS2': give one of als"):
         read_job({"algorithm": "ALS2"})
-    with pytest.raises(UserError, match="loss=bpr does not go with algorithm=als"):
+    with pytest.raises(UserError, match="loss=bpr does not go with algorithm='als'"):
         read_job({"algorithm": "als", "loss": "bpr"})
     with pytest.raises(UserError, match="loss='regression' is out of range"):
         read_job({"loss": "regression"})

@@ -11,13 +11,20 @@ from factorbox.errors import UserError
 TRAINING_CHANNEL = "training"
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path, *, example: str = "{}") -> dict[str, Any]:
     """Read a JSON object; a missing or empty file is an empty object.
+
+    Parameters
+    ----------
+    path
+        The file.
+    example
+        What it may hold, for errors.
 
     Raises
     ------
     UserError
-        Where the file is not JSON, or not an object.
+        Where the file is not JSON, not an object, or gives a key twice.
     """
     try:
         content = path.read_bytes()
@@ -28,12 +35,23 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not content.strip():
         return {}
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f'{path} is not JSON ({error}): write an object such as {{"epochs": "16"}}') from None
+        value = json.loads(content, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON ({error}): write an object such as {example}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON that can be read: write an object such as {example}") from None
     if not isinstance(value, dict):
-        raise UserError(f'{path} holds a JSON {type(value).__name__}: write an object such as {{"epochs": "16"}}')
+        raise UserError(f"{path} holds no JSON object: write one such as {example}")
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"{repeated!r} is given twice in a configuration file: give it once")
+    return content
 
 
 def refuse_pipe_mode(input_data_config: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from factorbox.options import Option, options_of
 
 Config = TypeVar("Config")
 
+_SHOWN = 80
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -73,7 +74,13 @@ class Hyperparameters:
             if key in elsewhere:
                 raise UserError(elsewhere[key])
             near = difflib.get_close_matches(key, sorted(self._known | set(elsewhere)), n=1, cutoff=0.0)
-            raise UserError(f"unknown hyperparameter {key!r}: did you mean {near[0]!r}? Correct or remove it")
+            raise UserError(f"unknown hyperparameter {shown(key)}: did you mean {near[0]!r}? Correct or remove it")
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: quoted, escaped, and short enough to leave room for the remedy."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
 def _unquoted(value: Any) -> Any:
@@ -92,12 +99,12 @@ def _typed(name: str, value: Any, declared: Option) -> Any:
     if typed is None:
         wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
         extent = f" ({declared.range_text()})" if declared.range_text() else ""
-        raise UserError(f"hyperparameter {name}={value!r} is not {wanted}{extent}")
+        raise UserError(f"hyperparameter {name}={shown(value)} is not {wanted}{extent}")
     try:
         declared.check(typed)
     except UserError:
         raise UserError(
-            f"hyperparameter {name}={value!r} is out of range: give a value that is {declared.range_text()}"
+            f"hyperparameter {name}={shown(value)} is out of range: give a value that is {declared.range_text()}"
         ) from None
     return typed
 
@@ -134,7 +141,10 @@ def _truth(value: Any) -> bool | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else None
+    if isinstance(value, str):
+        # Half of a surrogate pair is no text: it could be neither logged nor kept.
+        return value if value.isprintable() or value.isspace() else None
+    return str(value) if isinstance(value, int | float) else None
 
 
 _READERS: Mapping[type, Any] = {int: _whole, float: _number, bool: _truth, str: _text}

@@ -12,6 +12,8 @@ def configure_logging() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # Whoever reads the log may leave before the end; the job goes on, and without a traceback for each lost line.
+    logging.raiseExceptions = False
 
 
 def line(**values: object) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+
+class JobStopped(BaseException):
+    """The job was told to stop while there was nothing to save.
+
+    Not an `Exception`, so that no handler between the work and the command takes it for a failure of the work.
+    """
 
 
 class StopSignal:
@@ -17,6 +26,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._told = threading.Event()
+        self._nothing_to_save = False
 
     def install(self) -> None:
         """Catch SIGTERM and SIGINT in this process (main thread only)."""
@@ -27,9 +37,23 @@ class StopSignal:
         """Whether the job was told to stop."""
         return self._told.is_set()
 
+    @contextmanager
+    def ends_at_once(self) -> Iterator[None]:
+        """Within this block a signal raises `JobStopped` in the main thread: there is no model to wait for."""
+        self._nothing_to_save = True
+        try:
+            if self.is_set():
+                raise JobStopped
+            yield
+        finally:
+            self._nothing_to_save = False
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if not self._told.is_set():
-            logging.getLogger(__name__).info(
-                "%s: stopping as soon as a model can be saved", signal.Signals(number).name
-            )
+        name = signal.Signals(number).name
+        first = not self._told.is_set()
         self._told.set()
+        if self._nothing_to_save:
+            self._nothing_to_save = False
+            raise JobStopped
+        if first:
+            logging.getLogger(__name__).info("%s: ending once one epoch is complete and its model is saved", name)
