@@ -1,24 +1,33 @@
-"""The demo: train on MovieLens 100K through the SageMaker contract, serve the model, recommend films."""
+"""The demo: the whole batch pipeline on MovieLens 100K, on a local SageMaker, and two users' films with titles."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from demo_data import DemoError, above_two, movielens_100k, read_ratings, read_titles
-from demo_runs import Containers, Processes, Runner, build_image, post, served, train
+from local_sagemaker import LocalSageMaker
+from local_sagemaker.docker_cli import engine_problem
+from pipeline_steps import storage
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_PIPELINE = _CHECKOUT / "local_test/pipeline.py"
 _IMAGE = "factorbox"
-_CONTENT_TYPE = "application/jsonlines"
+_BUCKET = "factorbox-demo"
+_NAME = "demo"
 _FAVOURITE_USERS = ("685", "302")
 _SHOWN_HISTORY = 10
+_TOP_N = 5
+_END_SECONDS = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,65 +64,133 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     if options.items and not options.data:
         raise DemoError("--items goes with --data: give both, or --data alone")
+    _forget_aws()
     output: Path = options.output.absolute()
-    base = output / "opt-ml"
     try:
-        for folder in ("input/config", "input/data/training", "model", "output"):
-            (base / folder).mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        kept, titles = _prepare(options, output)
     except OSError as error:
         raise DemoError(f"cannot write to {output}: {error.strerror}; give another folder with --output") from None
 
+    docker = bool(options.docker or options.image)
+    if docker and (problem := engine_problem()):
+        raise DemoError(f"{problem}; without --docker no Docker is needed")
+    if docker and not options.image:
+        print(f"   building the image {_IMAGE} (minutes the first time, seconds later)", flush=True)
+        _build_image()
+    with LocalSageMaker(
+        runner="docker" if docker else "process",
+        images={_IMAGE: options.image or _IMAGE},
+        container=_CHECKOUT / "container",
+        bucket=_BUCKET,
+        quiet=True,
+    ) as local:
+        containers = "containers" if docker else "processes"
+        print(f"2. A local SageMaker, for as long as this takes: {local.url}, with {containers}")
+        print("3. The batch pipeline: S3, training job, model, batch transform job", flush=True)
+        try:
+            _run_pipeline(local, output)
+        finally:
+            storage.fetch(local.client("s3"), f"s3://{_BUCKET}/", output / "s3")
+
+    recommended = pd.read_csv(output / "recommendations/recommendations.csv", dtype=str, keep_default_na=False)
+    for user, rows in recommended.groupby("user_id", sort=False):
+        _show(str(user), rows, kept=kept, titles=titles)
+    print(f"\nEverything is in {output}:")
+    print("   interactions.csv  items.csv  requests.jsonl    what went in")
+    print("   s3/                                            what was in the bucket: model.tar.gz, answers and all")
+    print("   recommendations/recommendations.csv            the answers with titles")
+    print("   pipeline.log                                   what the pipeline said")
+
+
+def _forget_aws() -> None:
+    """Take out of the environment what could stand between this machine and itself: profiles, endpoints, proxies."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+
+
+def _prepare(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, Mapping[str, str]]:
+    """Write what the pipeline takes, and return the interactions and the titles."""
     print("1. Data")
-    ratings, titles = _read(options, output)
+    if options.data:
+        print(f"   {options.data}")
+        ratings, titles = read_ratings(options.data), read_titles(options.items) if options.items else {}
+    else:
+        print("   MovieLens 100K of GroupLens, for research use")
+        ratings_file, items_file = movielens_100k(output / "ml-100k")
+        ratings, titles = read_ratings(ratings_file), read_titles(items_file)
     kept = above_two(ratings)
     if kept.empty:
         raise DemoError("no row has a rating above 2: there is nothing to train on")
-    kept[["user_id", "item_id"]].to_csv(base / "input/data/training/interactions.csv", index=False)
-    (base / "input/config/hyperparameters.json").write_text("{}\n", encoding="utf-8")
+    kept[["user_id", "item_id"]].to_csv(output / "interactions.csv", index=False)
+    pd.DataFrame({"item_id": list(titles), "title": list(titles.values())}).to_csv(output / "items.csv", index=False)
     print(f"   {len(kept):,} of {len(ratings):,} rows kept: those rated above 2, user and item alone")
-
-    runner = _runner(options)
-    print("2. Training, with no hyperparameters at all")
-    train(runner, base, log=output / "train.log")
-
-    print("3. Serving")
     users = set(kept["user_id"])
     chosen = _FAVOURITE_USERS if users.issuperset(_FAVOURITE_USERS) else tuple(dict.fromkeys(ratings["user_id"]))[:2]
-    requests = "\n".join(json.dumps({"user_id": user, "top_n": "5"}) for user in chosen)
-    with served(runner, base, log=output / "serve.log") as address:
-        print(f"   POST {address}/invocations\n   " + requests.replace("\n", "\n   "))
-        answers = post(f"{address}/invocations", requests, content_type=_CONTENT_TYPE)
-    (output / "requests.jsonl").write_text(requests, encoding="utf-8")
-    (output / "answers.jsonl").write_text(answers, encoding="utf-8")
-
-    for line in answers.splitlines():
-        _show(json.loads(line), kept=kept, titles=titles)
-    print(f"\nEverything is in {output}:")
-    print("   opt-ml/          what a container sees as /opt/ml: input, model, output")
-    print("   requests.jsonl   answers.jsonl   train.log   serve.log")
+    lines = [json.dumps({"user_id": user, "top_n": str(_TOP_N)}, ensure_ascii=False) for user in chosen]
+    (output / "requests.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return kept, titles
 
 
-def _read(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, Mapping[str, str]]:
-    if options.data:
-        print(f"   {options.data}")
-        return read_ratings(options.data), read_titles(options.items) if options.items else {}
-    print("   MovieLens 100K of GroupLens, for research use")
-    ratings, items = movielens_100k(output / "ml-100k")
-    return read_ratings(ratings), read_titles(items)
+def _build_image() -> None:
+    """Build the image from the Dockerfile of this checkout; TORCH_INDEX is handed on where it is set."""
+    build = ["docker", "build", "--quiet", "--tag", _IMAGE]
+    if "TORCH_INDEX" in os.environ:
+        build += ["--build-arg", f"TORCH_INDEX={os.environ['TORCH_INDEX']}"]
+    if subprocess.run([*build, str(_CHECKOUT)], stdout=subprocess.DEVNULL).returncode != 0:
+        raise DemoError("the image could not be built; the messages are above")
 
 
-def _runner(options: argparse.Namespace) -> Runner:
-    if not (options.docker or options.image):
-        return Processes()
-    if not options.image:
-        print(f"   building the image {_IMAGE} (minutes the first time, seconds later)", flush=True)
-        build_image(_IMAGE)
-    return Containers(options.image or _IMAGE)
+def _run_pipeline(local: LocalSageMaker, output: Path) -> None:
+    """Run pipeline.py as anybody would: only environment variables tell this from AWS."""
+    files = {name: output / file for name, file in _FILES.items()}
+    arguments = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    arguments += ["--image", _IMAGE, "--role", local.role, "--s3", f"s3://{_BUCKET}", "--name", _NAME, "--show", "0"]
+    print(f"   pipeline.py {shlex.join(arguments)}\n", flush=True)
+    process = subprocess.Popen(
+        [sys.executable, str(_PIPELINE), *arguments],
+        env={**os.environ, **local.environment()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Ctrl-C is for the demo, which then ends the pipeline in order.
+        start_new_session=True,
+    )
+    complaint = "the pipeline failed"
+    try:
+        assert process.stdout is not None
+        with (output / "pipeline.log").open("w", encoding="utf-8") as log, process.stdout:
+            for line in process.stdout:
+                log.write(line)
+                print(f"   {line}", end="", flush=True)
+                if line.startswith("pipeline: ") and complaint == "the pipeline failed":
+                    complaint = line.removeprefix("pipeline: ").rstrip()
+        code = process.wait()
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if code != 0:
+        raise DemoError(complaint)
 
 
-def _show(answer: Mapping[str, Any], *, kept: pd.DataFrame, titles: Mapping[str, str]) -> None:
+_FILES = {
+    "training": "interactions.csv",
+    "requests": "requests.jsonl",
+    "items": "items.csv",
+    "output": "recommendations",
+}
+"""What the pipeline takes and leaves, by its options."""
+
+
+def _show(user: str, recommended: pd.DataFrame, *, kept: pd.DataFrame, titles: Mapping[str, str]) -> None:
     """Print a user's history, best rated first, and the recommendations."""
-    user = answer["user_id"]
     history = kept[kept["user_id"] == user]
     print(f"\nUser {user} has {len(history)} films" + (", best rated first:" if "rating" in kept else ":"))
     marks = history["rating"] if "rating" in kept else [""] * len(history)
@@ -122,9 +199,9 @@ def _show(answer: Mapping[str, Any], *, kept: pd.DataFrame, titles: Mapping[str,
     if len(history) > _SHOWN_HISTORY:
         print(f"         and {len(history) - _SHOWN_HISTORY} more")
     print("and may like:")
-    for place, recommended in enumerate(answer["recommendations"], start=1):
-        item = recommended["item_id"]
-        print(f"   {place:>3}.  {titles.get(item, item)}  ({recommended['score']:.3f})")
+    rows = zip(recommended["item_id"], recommended["score"], recommended["title"], strict=True)
+    for place, (item, score, title) in enumerate(rows, start=1):
+        print(f"   {place:>3}.  {title or item}  ({float(score):.3f})")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from factorbox.data.fields import is_number, shortened
+from factorbox.data.fields import is_number, is_unicode, shortened
 from factorbox.errors import UserError
 from factorbox.options import check_ranges, option
 
@@ -37,7 +37,7 @@ class ReadOptions:
     Raises
     ------
     UserError
-        For a delimiter that is none, a column without a name, one column in two roles.
+        For a delimiter that is none, a column without a name or with one that is no text, one column in two roles.
     """
 
     user_column: str | None = option(None, "Column with the user ids, where none of the usual names is used.")
@@ -58,6 +58,11 @@ class ReadOptions:
         for role, column in self.named_columns.items():
             if not column:
                 raise UserError(f"{hyperparameter(role)} is empty: give the name of a column, or leave it out")
+            if not is_unicode(column):
+                raise UserError(
+                    f"{hyperparameter(role)}={column!r} holds half a character (a lone surrogate), which no column "
+                    "name does: give the name as the header has it, in UTF-8"
+                )
             if column in roles:
                 raise UserError(
                     f"{hyperparameter(roles[column])} and {hyperparameter(role)} both name the column {column!r}: "
@@ -129,12 +134,8 @@ def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> C
     """
     named = options.named_columns
     positions: dict[Role, int] = {}
-    for role, spellings in SPELLINGS.items():
-        if role in named:
-            found = [k for k, name in enumerate(names) if name == named[role]]
-        else:
-            wanted = {normalized(spelling) for spelling in spellings}
-            found = [k for k, name in enumerate(names) if normalized(name) in wanted and name not in named.values()]
+    for role in SPELLINGS:
+        found = [k for k, name in enumerate(names) if _plays(role, name, named=named)]
         if len(found) > 1:
             raise UserError(_two_columns(role, names, found, place=place, named=role in named))
         if found:
@@ -166,50 +167,21 @@ def _two_columns(role: Role, names: Sequence[str], found: list[int], *, place: s
 
 def _missing(role: Role, names: Sequence[str], *, place: str, options: ReadOptions) -> str:
     """Write the error for a role without column, with the most likely remedy."""
-    found = f"found {_listed(names)}"
-    key, wanted = hyperparameter(role), options.named_columns.get(role)
+    if not names:
+        return f"no columns in {place}: give it at least a user and an item column, such as user_id and item_id"
+    wanted = options.named_columns.get(role)
+    fault = f"no {role} column in {place}: found {_listed(names)}"
+    mark = _behind_mark(role, names[0], named=options.named_columns)
     other = _other_delimiter(names, options=options)
+    if mark is not None:
+        return f"{fault}; remove the byte order mark before {shortened(mark)}: a file begins with at most one"
     if other is not None:
-        shown = "tab" if other == "\t" else other
-        return f"no {role} column in {place}: {found}; set the hyperparameter delimiter to {shown!r}"
+        return f"{fault}; set the hyperparameter delimiter to {'tab' if other == TAB else other!r}"
     if wanted is not None:
-        near = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"did you mean {shortened(near[0])}?" if near else "give a column that every file has"
-        return f"no column {shortened(wanted)} in {place}, which {key} names: {found}; {hint}"
-    spelling = SPELLINGS[role][0]
-    if _looks_like_data(names):
-        return (
-            f"no header in {place}: {found}, which looks like data; add a first line with column names, such as "
-            f"'user_id,item_id', and set the hyperparameter delimiter where it is no comma"
-        )
-    near = _near_spelling(role, names)
-    if near:
-        return (
-            f"no {role} column in {place}: {found}; rename {shortened(near[0])} to {spelling} "
-            f"or set the hyperparameter {key} to {shortened(near[0])}"
-        )
-    return f"no {role} column in {place}: {found}; rename one to {spelling} or set the hyperparameter {key}"
-
-
-def _looks_like_data(names: Sequence[str]) -> bool:
-    """Whether the fields of a header are numbers, under one delimiter or another."""
-    if len(names) == 1:
-        names = max((names[0].split(delimiter) for delimiter in _DELIMITERS), key=len)
-    return all(is_number(name) for name in names)
-
-
-def _near_spelling(role: Role, names: Sequence[str]) -> list[str]:
-    """Return the name that is nearest to a spelling of a role, where one is near."""
-    by_normalized = {normalized(name): name for name in reversed(names)}
-    best: tuple[float, str] | None = None
-    for spelling in SPELLINGS[role]:
-        for near in difflib.get_close_matches(normalized(spelling), by_normalized, n=1):
-            likeness = difflib.SequenceMatcher(None, normalized(spelling), near).ratio()
-            if best is None or likeness > best[0]:
-                best = likeness, by_normalized[near]
-    return [best[1]] if best else []
-
-
+        place += f", which {hyperparameter(role)} names"
+        near = next(iter(difflib.get_close_matches(wanted, names, n=1)), None)
+        hint = f"did you mean {shortened(near)}?" if near is not None else "give a column that every file has"
+        fault = f"no column {shortened(wanted)} in {place}: found {_listed(names)}"
 def _other_delimiter(names: Sequence[str], *, options: ReadOptions) -> str | None:
     """Find the delimiter that a header of one field has in truth."""
     if len(names) != 1:

@@ -15,7 +15,6 @@ from factorbox.data.fields import (
     MAX_WEIGHT,
     MIN_WEIGHT,
     TIME_RULE,
-    WEIGHT_RULE,
     epoch_microseconds,
     id_fault,
     is_number,
@@ -23,6 +22,7 @@ from factorbox.data.fields import (
     parse_number,
     shortened,
     time_kind,
+    weight_fault,
 )
 from factorbox.errors import UserError
 
@@ -32,6 +32,7 @@ MAX_LINE_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
 _BATCH_ROWS = 1 << 16
+_LINE_ENDS = "end lines with \\n or \\r\\n"
 
 
 class Dialect(csv.Dialect):
@@ -142,10 +143,7 @@ class _Rows:
         weight = parse_number(text)
         dropped = self._min_rating is not None and -np.inf < weight < self._min_rating
         if not (dropped or MIN_WEIGHT <= weight <= MAX_WEIGHT):
-            remedy = "mend or remove the row"
-            if is_number(text) and self._min_rating is None:
-                remedy += ", or set the hyperparameter min_rating to drop low values"
-            raise self._error("weight", text, f"{WEIGHT_RULE}; {remedy}", line=line)
+            raise self._error("weight", text, weight_fault(weight, min_rating=self._min_rating), line=line)
         self._known_weights[text] = weight
         return weight
 
@@ -201,9 +199,10 @@ def _lines(stream: BinaryIO, *, name: str) -> Iterator[str]:
         if b"\0" in line:
             raise UserError(f"{name} is no text file: line {number} holds a NUL byte; give CSV in UTF-8, or Parquet")
         if len(line) > MAX_LINE_BYTES:
+            fault = "it holds carriage returns alone; " if b"\r" in line.rstrip(b"\r\n") else ""
             raise UserError(
-                f"line {number} of {name} is longer than {MAX_LINE_BYTES:,} bytes: is this a CSV file with line "
-                f"endings? It begins with {shortened(line[:1000].decode('utf-8', 'surrogateescape'))}"
+                f"line {number} of {name} is longer than {MAX_LINE_BYTES:,} bytes: {fault}{_LINE_ENDS}. "
+                f"It begins with {shortened(line[:1000].decode('utf-8', 'surrogateescape'))}"
             )
         yield line.decode("utf-8", "surrogateescape")
 
@@ -223,5 +222,5 @@ def _explain(error: csv.Error, *, name: str, line: int, last: int) -> str:
             "shorten it, or close its quotation mark"
         )
     if "new-line character" in text:
-        return f"a carriage return alone in {place}: end lines with \\n or \\r\\n, and quote values that hold one"
+        return f"a carriage return alone in {place}: {_LINE_ENDS}, and quote values that hold one"
     return f"no CSV in {place}: {text}"

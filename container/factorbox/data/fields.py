@@ -13,7 +13,7 @@ MIN_WEIGHT = float(np.finfo(np.float32).tiny)
 MAX_WEIGHT = float(np.finfo(np.float32).max)
 """Largest weight."""
 
-WEIGHT_RULE = "a weight must be a finite number above 0 (from 1.2e-38 to 3.4e38)"
+_WEIGHT_RULE = "a weight must be a finite number above 0 (from 1.2e-38 to 3.4e38)"
 TIME_RULE = "a time must be epoch seconds, epoch milliseconds or ISO 8601 such as 2024-05-31T08:00:00Z"
 
 _NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
@@ -29,11 +29,24 @@ _SHOWN_CHARACTERS = 60
 
 
 def shortened(value: str) -> str:
-    """Quote a value for an error message, cut where it is long."""
-    if not _is_unicode(value):
-        raw = value.encode("utf-8", "surrogateescape")
-        return repr(raw[:_SHOWN_CHARACTERS]) + ("…" if len(raw) > _SHOWN_CHARACTERS else "")
-    return repr(value[:_SHOWN_CHARACTERS]) + ("…" if len(value) > _SHOWN_CHARACTERS else "")
+    """Quote a value for an error message, cut where it is long; bytes that are not UTF-8 are shown as such."""
+    shown: str | bytes = value
+    if not is_unicode(value):
+        try:
+            shown = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # Other lone surrogates, which JSON can hold: repr escapes them.
+            shown = value
+    return repr(shown[:_SHOWN_CHARACTERS]) + ("…" if len(shown) > _SHOWN_CHARACTERS else "")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is free of lone surrogates, which stand for undecodable bytes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_number(text: str) -> bool:
@@ -49,11 +62,22 @@ def parse_number(text: str) -> float:
     return float(text) if is_number(text) else float("nan")
 
 
+def weight_fault(weight: float, *, min_rating: float | None) -> str:
+    """Say what is wrong with a weight that is out of range or no number, and how to mend it."""
+    remedy = "mend or remove the row"
+    if -np.inf < weight < MIN_WEIGHT:
+        if min_rating is None:
+            remedy += ", or set the hyperparameter min_rating to drop low values"
+        else:
+            remedy += f", or raise min_rating={min_rating:g}: it drops only the rows whose weight is below it"
+    return f"{_WEIGHT_RULE}; {remedy}"
+
+
 def id_fault(text: str) -> str | None:
     """Say what is wrong with an id, if anything."""
     if not text:
         return "the id is empty; give every row one"
-    if text.isascii() or _is_unicode(text):
+    if text.isascii() or is_unicode(text):
         return None
     return "the id is not UTF-8; save the file as UTF-8"
 
@@ -105,12 +129,3 @@ def is_moment(microseconds: int) -> bool:
 def moment(microseconds: int) -> datetime:
     """Return the UTC time of microseconds since 1970."""
     return _EPOCH + microseconds * _MICROSECOND
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text is free of the lone surrogates that stand for undecodable bytes."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Literal, cast
 
 from factorbox.errors import PlatformError, UserError
@@ -36,8 +38,18 @@ _FOREIGN = (
     (b"Obj\x01", "an Avro file: write it as Parquet or CSV"),
     (b"%PDF-", "a PDF document: export the table as CSV"),
     (b"SQLite format 3\x00", "an SQLite database: export the table as CSV"),
+    (b"\xff\xfe\0\0", "UTF-32 text: save it as UTF-8"),
+    (b"\0\0\xfe\xff", "UTF-32 text: save it as UTF-8"),
     (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
     (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
+)
+# The same without a mark of their own: some ASCII characters, or the begin of a JSON value, are enough to tell.
+_FOREIGN_LOOKS = MappingProxyType(
+    {
+        re.compile(rb"([\t\r\n -~]\0){4}|(\0[\t\r\n -~]){4}"): "UTF-16 text: save it as UTF-8",
+        re.compile(rb"([\t\r\n -~]\0{3}){2}|(\0{3}[\t\r\n -~]){2}"): "UTF-32 text: save it as UTF-8",
+        re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)*[\[{]\s*"'): "JSON: write it as CSV or Parquet",
+    }
 )
 _HEAD_BYTES = 512
 _SHOWN_NAMES = 8
@@ -52,22 +64,34 @@ class Source:
 
 
 def channel_files(folder: Path) -> list[Source]:
-    """List the files of a channel, in any sub-folder, by name; those with a leading dot or underscore are skipped.
+    """List the files of a channel, in any sub-folder, by name.
+
+    Those with a leading dot or underscore are skipped. Links are followed, and a folder that several of them lead to
+    is read once.
 
     Raises
     ------
     UserError
         Where the folder is missing or holds no such file.
+    PlatformError
+        Where a folder cannot be read.
     """
-    if not folder.is_dir():
+    try:
+        there_is_one = folder.is_dir()
+    except OSError as error:
+        raise unreadable(_printable(folder), error) from error
+    if not there_is_one:
         raise UserError(
             f"no training data: the folder {_printable(folder)} does not exist; give the training job a channel "
             f"named {folder.name!r} with {EXPECTED}"
         )
     sources, skipped = [], []
-    for root, folders, files in os.walk(folder, onerror=_raise_unreadable):
+    entered = {_identity(folder)}
+    for root, folders, files in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         skipped += [name + "/" for name in folders if name.startswith((".", "_"))]
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        # In order of their names, so that of several ways into one folder the same is always taken.
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        folders[:] = [name for name in folders if _enters(Path(root, name), entered)]
         for file in files:
             path = Path(root, file)
             if file.startswith((".", "_")):
@@ -88,18 +112,24 @@ def kind_of(source: Source) -> Kind:
     UserError
         For an empty file, an archive or another format, which the message names.
     """
-    if not source.path.is_file():
+    try:
+        regular = source.path.is_file()
+    except OSError as error:
+        raise unreadable(source.name, error) from error
+    if not regular:
         raise UserError(f"{source.name} is no regular file: remove it from the channel")
     with opened(source) as stream:
-        head = stream.read(_HEAD_BYTES)
+        head, compressed = stream.read(_HEAD_BYTES), isinstance(stream, gzip.GzipFile)
     if not head:
         raise UserError(f"{source.name} is empty: remove it, or give it a header and rows")
     for magic, what in _FOREIGN:
         if head.startswith(magic):
             raise UserError(f"{source.name} is {what}; the channel takes {EXPECTED}")
+    for look, what in _FOREIGN_LOOKS.items():
+        if look.match(head):
+            raise UserError(f"{source.name} looks like {what}; the channel takes {EXPECTED}")
     if head.startswith(_TAR, _TAR_POSITION):
         raise UserError(f"{source.name} is a tar archive: unpack it; the channel takes {EXPECTED}")
-    compressed = _starts_with(source, _GZIP)
     if head.startswith(_GZIP) and compressed:
         raise UserError(f"{source.name} is compressed with gzip twice: compress it once")
     if head.startswith(_PARQUET):
@@ -140,6 +170,22 @@ def opened(source: Source) -> Iterator[BinaryIO]:
 def unreadable(name: str, error: OSError) -> PlatformError:
     """Make the error for a file that the system does not let us read."""
     return PlatformError(f"{name} cannot be read ({error.strerror or error}): check its permissions and the disk")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        found = folder.stat()
+    except OSError as error:
+        raise unreadable(_printable(folder), error) from error
+    return found.st_dev, found.st_ino
+
+
+def _enters(folder: Path, entered: set[tuple[int, int]]) -> bool:
+    """Note that a folder is entered; tell whether it is for the first time, since links may lead in circles."""
+    identity = _identity(folder)
+    first = identity not in entered
+    entered.add(identity)
+    return first
 
 
 def _starts_with(source: Source, magic: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -15,17 +16,19 @@ from factorbox.data.batches import Batch, Coded, make_batch, usable_weights
 from factorbox.data.columns import Columns, ReadOptions, Role, find_columns
 from factorbox.data.fields import (
     TIME_RULE,
-    WEIGHT_RULE,
     common_time_kind,
+    id_fault,
     is_moment,
     iso_microseconds,
     shortened,
     time_kind,
+    weight_fault,
 )
 from factorbox.data.files import Source, unreadable
 from factorbox.errors import UserError
 
 _BATCH_ROWS = 1 << 20
+_MICROSECONDS = MappingProxyType({"s": 1_000_000, "ms": 1_000, "us": 1})
 
 
 def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
@@ -40,7 +43,7 @@ def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
     """
     try:
         with pa.parquet.ParquetFile(source.path) as file:
-            columns = find_columns(file.schema_arrow.names, place=source.name, options=options)
+            columns = find_columns(_names(file, source.name), place=source.name, options=options)
             reader = _Reader(source.name, columns=columns, options=options)
             wanted = [columns.name(role) for role in columns.positions]
             for block in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
@@ -96,11 +99,19 @@ class _Reader:
             raise self._wrong_type(role, column.type, "text or whole numbers")
         coded = Coded.from_dictionary(column.cast(pa.string()).dictionary_encode())
         bad = pc.or_(pc.equal(coded.texts, ""), pc.match_substring(coded.texts, "\0"))
-        if pc.any(bad).as_py():
-            code = pc.index(bad, True).as_py()
-            row = int(np.flatnonzero(coded.codes == code)[0])
-            raise self._error(role, coded.texts[code].as_py(), "an id is text without NUL, and never empty", row=row)
+        if pc.any(bad).as_py() or not _is_utf8(coded.texts):
+            raise self._bad_id(role, coded)
         return coded
+
+    def _bad_id(self, role: Role, coded: Coded) -> UserError:
+        """Name the first row whose id is none."""
+        faults = {
+            code: (text, id_fault(text) or "an id is text without NUL; mend or remove the row")
+            for code, text in enumerate(_decoded(coded.texts))
+            if "\0" in text or id_fault(text)
+        }
+        row = int(np.flatnonzero(np.isin(coded.codes, list(faults)))[0])
+        return self._error(role, *faults[int(coded.codes[row])], row=row)
 
     def _weights(self, column: pa.Array) -> NDArray[np.float64]:
         if not _is_numeric(column.type):
@@ -108,27 +119,34 @@ class _Reader:
         weights = _floats(column)
         bad = np.flatnonzero(~usable_weights(weights, min_rating=self._min_rating))
         if len(bad):
-            raise self._error("weight", str(column[int(bad[0])].as_py()), WEIGHT_RULE, row=int(bad[0]))
+            row = int(bad[0])
+            fault = weight_fault(float(weights[row]), min_rating=self._min_rating)
+            raise self._error("weight", str(column[row].as_py()), fault, row=row)
         return weights
 
     def _times(self, column: pa.Array) -> NDArray[np.int64]:
         """Return the times in microseconds."""
         if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-            # Nanoseconds are cut; coarser units are widened with a check for overflow.
-            safe = pa.types.is_date(column.type) or column.type.unit != "ns"
-            moments = column.cast(pa.timestamp("us"), safe=safe).cast(pa.int64()).to_numpy()
-            times = [int(time) if is_moment(int(time)) else None for time in (moments.min(), moments.max())]
-            if None in times:
-                row = next(row for row, time in enumerate(moments) if not is_moment(int(time)))
-                raise self._error(
-                    "time", f"{moments[row]} microseconds", "it lies outside the years 1 to 9999", row=row
-                )
-            return cast("NDArray[np.int64]", moments)
+            return self._moments(column)
         if _is_text(column.type):
-            return self._iso_times(column.to_pylist())
+            return self._iso_times(_decoded(column))
         if not _is_numeric(column.type):
             raise self._wrong_type("time", column.type, "timestamps, numbers or ISO 8601 text")
         return self._epoch_times(_floats(column))
+
+    def _moments(self, column: pa.Array) -> NDArray[np.int64]:
+        # Dates become the coarsest timestamps that hold all of them, and nanoseconds are cut.
+        if pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("s" if pa.types.is_date32(column.type) else "ms"))
+        elif column.type.unit == "ns":
+            column = column.cast(pa.timestamp("us"), safe=False)
+        unit = column.type.unit
+        ticks: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+        if not all(is_moment(int(tick) * _MICROSECONDS[unit]) for tick in (ticks.min(), ticks.max())):
+            row = next(row for row, tick in enumerate(ticks.tolist()) if not is_moment(tick * _MICROSECONDS[unit]))
+            fault = "it lies outside the years 1 to 9999; mend the row, or remove the column if it is not needed"
+            raise self._error("time", f"{ticks[row]} {unit}", fault, row=row)
+        return ticks * _MICROSECONDS[unit]
 
     def _iso_times(self, texts: list[str]) -> NDArray[np.int64]:
         times = [iso_microseconds(text) for text in texts]
@@ -169,6 +187,27 @@ class _Reader:
             f"bad {role} {shortened(value)} in {self._name}, row {self._rows_before + row + 1:,}, column "
             f"{shortened(self._columns.name(role))}: {fault}"
         )
+
+
+def _names(file: pa.parquet.ParquetFile, name: str) -> list[str]:
+    try:
+        return list(file.schema_arrow.names)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} has a column name that is not UTF-8: write the file with names in UTF-8") from error
+
+
+def _is_utf8(texts: pa.StringArray) -> bool:
+    """Whether texts are what Arrow takes them for: Parquet readers do not look."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _decoded(texts: pa.Array) -> list[str]:
+    """Return texts as the CSV parser does: bytes that are not UTF-8 become lone surrogates."""
+    return [raw.decode("utf-8", "surrogateescape") for raw in texts.cast(pa.large_binary()).to_pylist()]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -90,21 +90,19 @@ def read_interactions(
     sources = channel_files(folder)
     workers = min(threads or len(os.sched_getaffinity(0)), _MAX_THREADS)
     batches: list[Batch] = []
+    first_name = ""
     with ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor:
         for source in sources:
             read = _read_file(source, options=options, executor=executor, workers=workers)
             if batches and read:
-                _check_same_roles(read[0], source.name, first=batches[0], first_name=sources[0].name)
+                _check_same_roles(read[0], source.name, first=batches[0], first_name=first_name)
+            elif read:
+                first_name = source.name
             batches += read
     kept = sum(batch.rows for batch in batches)
     dropped = sum(batch.dropped for batch in batches)
     if not kept:
-        files = f"{len(sources):,} file{'s' * (len(sources) != 1)} of the channel {folder.name!r}"
-        if dropped:
-            raise UserError(
-                f"min_rating={options.min_rating:g} drops all {dropped:,} rows of the {files}: give a smaller one"
-            )
-        raise UserError(f"no rows in the {files}, only headers: put at least one interaction into it")
+        raise UserError(_nothing_left(folder.name, files=len(sources), dropped=dropped, min_rating=options.min_rating))
     columns = _column_names(batches)
     weights = [batch.weights for batch in batches if batch.weights is not None and batch.rows]
     times = [batch.times for batch in batches if batch.times is not None]
@@ -127,7 +125,22 @@ def read_interactions(
     )
 
 
+def _nothing_left(channel: str, *, files: int, dropped: int, min_rating: float | None) -> str:
+    """Write the error for a channel of which no row is kept."""
+    if not dropped:
+        held = "its file holds" if files == 1 else f"its {files:,} files hold"
+        return f"no rows in the channel {channel!r}: {held} column names only; put at least one interaction into it"
+    rows = "the only row" if dropped == 1 else f"all {dropped:,} rows"
+    return f"min_rating={min_rating:g} drops {rows} of the channel {channel!r}: give a smaller one"
+
+
 def _read_file(source: Source, *, options: ReadOptions, executor: Executor, workers: int) -> list[Batch]:
+    """Read the batches of one file; one without rows has none, whichever parser reads it."""
+    batches = _parsed(source, options=options, executor=executor, workers=workers)
+    return [batch for batch in batches if batch.rows or batch.dropped]
+
+
+def _parsed(source: Source, *, options: ReadOptions, executor: Executor, workers: int) -> list[Batch]:
     if kind_of(source) == "parquet":
         return list(parquet.parse(source, options=options))
     try:
@@ -164,8 +177,11 @@ def _are_ratings(names: tuple[str, ...], weights: list[NDArray[np.float32]]) -> 
         return False
     counts = np.zeros(21, dtype=np.int64)  # of the weights 0, ½, 1, … 10
     for part in weights:
+        # The largest first: twice a huge weight would overflow.
+        if part.max() > 10:
+            return False
         halves = part * 2
-        if not ((halves == np.rint(halves)) & (halves <= 20)).all():
+        if not (halves == np.rint(halves)).all():
             return False
         counts += np.bincount(halves.astype(np.int64), minlength=21)
     found = np.flatnonzero(counts)

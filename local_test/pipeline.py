@@ -1,0 +1,147 @@
+"""The S3-driven batch pipeline: train, create the model, transform, fetch; see `pipeline.py --help`.
+
+It is plain boto3, so the same command runs on AWS and, with `--endpoint-url`, on a local SageMaker; and it knows the
+SageMaker contract only, so it drives any image that reads the channel `training` and answers batch transform jobs.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipeline_steps import storage
+from pipeline_steps.answers import join, read_titles, show_lines, show_table
+from pipeline_steps.aws import Clients, default_work_uri, sentences
+from pipeline_steps.comparison import require_no_drop
+from pipeline_steps.errors import InputRefusedError, JobFailedError, PipelineError
+from pipeline_steps.made import Made
+from pipeline_steps.options import Options, read_options
+from pipeline_steps.progress import TRAINING, say
+from pipeline_steps.training import Trained, of_model, take_up, train
+from pipeline_steps.transform import create_model, prepare_requests, transform
+
+_JOINED = "recommendations.csv"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the pipeline and return the exit code."""
+    options = read_options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    made = Made()
+
+    def run() -> None:
+        _run(Clients.connect(endpoint_url=options.endpoint_url, region=options.region), options, made=made)
+
+    def clean_up() -> None:
+        made.delete(Clients.connect(endpoint_url=options.endpoint_url, region=options.region))
+
+    code = _attempt(run)
+    if options.clean_up:
+        cleaned = _attempt(clean_up)
+        return code or cleaned
+    if code and made.resume:
+        sys.stderr.write(f"pipeline: to go on from here: {made.resume}\n")
+    return code
+
+
+def _attempt(step: Callable[[], None]) -> int:
+    """Run a step; what ends it becomes a sentence and an exit code."""
+    try:
+        with sentences():
+            step()
+    except PipelineError as error:
+        sys.stderr.write(f"pipeline: {error}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"pipeline: {error.strerror or error}: {error.filename or 'the output'}\n")
+        return InputRefusedError.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("pipeline: interrupted\n")
+        return 128 + signal.SIGINT
+    except SystemExit as stop:
+        sys.stderr.write("pipeline: stopped\n")
+        return int(stop.code or 0)
+    return 0
+
+
+def _run(clients: Clients, options: Options, *, made: Made) -> None:
+    work = (options.s3 or default_work_uri(clients)).rstrip("/")
+    titles = _titles(clients, options)
+    _check(clients, options, work=work)
+
+    earlier = _earlier(clients, options.compare_with) if options.compare_with else None
+    trained = _trained(clients, options, work=work, made=made)
+    if earlier is not None:
+        say(f"Compared with {options.compare_with}")
+        require_no_drop(clients.s3, trained, earlier, max_drop=options.max_drop)
+
+    model = options.from_model or create_model(clients, options, trained, made=made)
+    requests = prepare_requests(clients, options, output_data=trained.output_data, work=work, made=made)
+    answers = transform(clients, options, model=model, requests=requests, work=work, made=made)
+    files = storage.fetch(clients.s3, answers, options.output)
+    say(f"Answers: {answers}, fetched into {options.output}")
+    _show(files, options, titles=titles)
+
+
+def _check(clients: Clients, options: Options, *, work: str) -> None:
+    """Refuse now what would be refused after an hour of training."""
+    for path in (options.training, options.requests):
+        if path and not storage.is_uri(path):
+            storage.local_files(Path(path))
+        elif path and not storage.list_objects(clients.s3, path):
+            raise InputRefusedError(f"there is no object whose name begins with {path}")
+    # What this run's jobs write is told from what was there by this alone.
+    if storage.list_objects(clients.s3, f"{work}/{options.name}/"):
+        raise InputRefusedError(f"{work}/{options.name}/ is in use already: give another --name")
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputRefusedError(f"cannot write to {options.output}: {error.strerror}; give another --output") from error
+
+
+def _trained(clients: Clients, options: Options, *, work: str, made: Made) -> Trained:
+    if options.from_model:
+        say(f"Model {options.from_model}, as it is")
+        return of_model(clients, options.from_model)
+    if options.from_job:
+        return take_up(clients, options.from_job)
+    return train(clients, options, work=work, made=made)
+
+
+def _earlier(clients: Clients, name: str) -> Trained:
+    try:
+        return Trained.of_job(TRAINING.call("describe", clients, name))
+    except JobFailedError as error:
+        raise InputRefusedError(f"nothing to compare with: {error}") from error
+
+
+def _titles(clients: Clients, options: Options) -> Mapping[str, str] | None:
+    if not options.items:
+        return None
+    if not storage.is_uri(options.items):
+        return read_titles(Path(options.items))
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "items.csv"
+        storage.fetch_object(clients.s3, options.items, file)
+        return read_titles(file)
+
+
+def _show(files: Sequence[Path], options: Options, *, titles: Mapping[str, str] | None) -> None:
+    joined = options.output / _JOINED
+    try:
+        shown = join(files, joined, accept=options.accept, titles=titles, show=options.show)
+    except ValueError as error:
+        # Another image's answers: they are as good, there is only no table to make of them.
+        joined.unlink()
+        say(f"{error}; it begins so:")
+        show_lines(files[0])
+        return
+    say(f"All of them in one table: {joined}")
+    show_table(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+import pipeline
+from fake_sagemaker import BUCKET, WORK, FakeSageMaker, archive, manifest, refusal
+from pipeline_steps.aws import Clients
+from pipeline_steps.errors import InputRefusedError
+from pipeline_steps.transform import unpack_requests
+
+ROLE = "arn:aws:iam::123456789012:role/a-role"
+
+
+@dataclass
+class Cloud:
+    """The cloud of one test, with a short way to run the pipeline in it."""
+
+    sagemaker: FakeSageMaker
+    s3: Any
+    folder: Path
+
+    def run(self, *arguments: str) -> int:
+        common = ["--role", ROLE, "--image", "an-image", "--s3", WORK, "--output", str(self.folder / "out")]
+        return pipeline.main([*common, *arguments])
+
+    def train(self, *arguments: str, name: str = "now") -> int:
+        data = self.folder / "ratings.csv"
+        data.write_text("user_id,item_id\n007,1\n")
+        return self.run("--training", str(data), "--all-users", "--name", name, *arguments)
+
+    def objects(self) -> list[str]:
+        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    def read(self, key: str) -> str:
+        return str(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode())
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[dict[str, Any]]:
+    """Clients of services that only this process has; to make them takes a second."""
+    with mock_aws():
+        names = ("s3", "logs", "iam", "sts")
+        yield {name: boto3.client(name, region_name="us-east-1") for name in names}
+
+
+@pytest.fixture
+def cloud(services: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    s3, logs = services["s3"], services["logs"]
+    s3.create_bucket(Bucket=BUCKET)
+    sagemaker = FakeSageMaker(s3, logs)
+    clients = Clients(sagemaker=sagemaker, **services)
+    monkeypatch.setattr(Clients, "connect", lambda **_: clients)
+    yield Cloud(sagemaker, s3, tmp_path)
+    for bucket in [entry["Name"] for entry in s3.list_buckets()["Buckets"]]:
+        for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"])
+        s3.delete_bucket(Bucket=bucket)
+    for group in logs.describe_log_groups()["logGroups"]:
+        logs.delete_log_group(logGroupName=group["logGroupName"])
+
+
+def test_it_trains_creates_the_model_transforms_for_all_users_and_joins_titles(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cloud.folder / "items.csv").write_text('movieId,title\n1,"One, the first"\n2,Two\n')
+    assert cloud.train("--top-n", "3", "--items", str(cloud.folder / "items.csv")) == 0
+    assert cloud.sagemaker.operations() == ["CreateTrainingJob", "CreateModel", "CreateTransformJob"]
+    assert cloud.objects() == [
+        "work/now/output/model.tar.gz",
+        "work/now/output/output.tar.gz",
+        "work/now/recommendations/part-0000.jsonl.out",
+        "work/now/requests/part-0000.jsonl",
+        "work/now/training/ratings.csv",
+    ]
+    assert cloud.read("work/now/requests/part-0000.jsonl").splitlines()[0] == '{"user_id": "007", "top_n": "3"}'
+    joined = (cloud.folder / "out/recommendations.csv").read_text().splitlines()
+    assert joined[:3] == ["user_id,item_id,score,title", '007,1,1.0,"One, the first"', "007,2,0.5,Two"]
+    assert len(joined) == 1 + 2 * 3
+    printed = capsys.readouterr().out
+    assert "   | epoch=1; train_loss=0.5;" in printed
+    assert "Starting - Preparing the instances for training" in printed
+    assert "One, the first" in printed
+
+
+def test_without_top_n_the_requests_go_as_training_wrote_them(cloud: Cloud) -> None:
+    assert cloud.train() == 0
+    assert (
+        cloud.read("work/now/requests/part-0000.jsonl").encode() == cloud.sagemaker.output["requests/part-0000.jsonl"]
+    )
+
+
+def test_every_option_reaches_the_requests(cloud: Cloud) -> None:
+    options = "--kms-key K --subnets a b --security-groups c --network-isolation --tags team=x --spot --max-run 60"
+    more = "--hyperparameters epochs=3 lr=0.1 --instance-type ml.c5.large --transform-instance-type ml.c5.xlarge"
+    last = "--instance-count 2 --volume-size 7 --environment BAD_RECORDS=mark --accept application/jsonlines --show 0"
+    cloud.sagemaker.answer = lambda request: [json.dumps({"user_id": request["user_id"], "recommendations": []})]
+    assert cloud.train(*options.split(), *more.split(), *last.split()) == 0
+    training, model, transform = (request for _, request in cloud.sagemaker.requests)
+    assert training["HyperParameters"] == {"epochs": "3", "lr": "0.1"}
+    assert training["ResourceConfig"] == {
+        "InstanceType": "ml.c5.large",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 7,
+        "VolumeKmsKeyId": "K",
+    }
+    assert training["OutputDataConfig"] == {"S3OutputPath": WORK, "KmsKeyId": "K"}
+    assert training["StoppingCondition"] == {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 120}
+    assert training["EnableManagedSpotTraining"] is True
+    for request in (training, model):
+        assert request["VpcConfig"] == {"Subnets": ["a", "b"], "SecurityGroupIds": ["c"]}
+        assert request["EnableNetworkIsolation"] is True
+    for request in (training, model, transform):
+        assert request["Tags"] == [{"Key": "team", "Value": "x"}]
+    assert transform["TransformResources"] == {
+        "InstanceType": "ml.c5.xlarge",
+        "InstanceCount": 2,
+        "VolumeKmsKeyId": "K",
+    }
+    assert transform["TransformOutput"]["KmsKeyId"] == "K"
+    assert transform["TransformOutput"]["Accept"] == "application/jsonlines"
+    assert transform["Environment"] == {"BAD_RECORDS": "mark"}
+    uploaded = cloud.s3.head_object(Bucket=BUCKET, Key="work/now/training/ratings.csv")
+    assert (uploaded["ServerSideEncryption"], uploaded["SSEKMSKeyId"]) == ("aws:kms", "K")
+
+
+def test_a_failed_training_gives_its_reason_and_code_3(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.training_ends = ("Failed", "AlgorithmError: line 7 has no user, exit code: 1")
+    assert cloud.train() == 3
+    assert "line 7 has no user" in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == ["CreateTrainingJob"]
+
+
+def test_a_failed_transform_says_how_to_go_on(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.transform_ends = ("Failed", "ClientError: See job logs for more information")
+    assert cloud.train() == 3
+    assert "ClientError: See job logs" in (said := capsys.readouterr().err)
+    assert "--from-model now" in said
+    cloud.sagemaker.transform_ends = ("Completed", "")
+    assert cloud.run("--from-model", "now", "--all-users", "--name", "again") == 0
+    assert cloud.sagemaker.operations()[3:] == ["CreateTransformJob"]
+
+
+def test_an_interrupted_run_is_taken_up_from_its_job(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.endless = True
+    assert cloud.train() == 130
+    assert "--from-job now" in capsys.readouterr().err
+    cloud.sagemaker.endless = False
+    cloud.train(name="other")
+    assert cloud.run("--from-job", "other", "--all-users", "--name", "again") == 0
+    assert cloud.sagemaker.operations()[-2:] == ["CreateModel", "CreateTransformJob"]
+
+
+def test_a_stopped_job_is_a_failure_whose_model_can_be_taken_up(cloud: Cloud) -> None:
+    cloud.sagemaker.training_ends = ("Stopped", "")
+    assert cloud.train() == 3
+    assert cloud.run("--from-job", "now", "--all-users", "--name", "again") == 0
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_the_gate_closes_on_a_large_drop_and_nothing_is_transformed(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], metrics: bool
+) -> None:
+    if not metrics:
+        cloud.sagemaker.metrics = None
+    assert cloud.train(name="before") == 0
+    # Ten users become eight: in the log, and in the model.
+    cloud.sagemaker.metrics = {"rows": 100.0, "users": 8.0, "items": 20.0} if metrics else None
+    cloud.sagemaker.model = manifest(pairs=97, users=8, items=20)
+    assert cloud.train("--compare-with", "before", "--max-drop", "10%") == 4
+    assert "users fell from 10 to 8" in capsys.readouterr().err
+    assert cloud.sagemaker.operations()[3:] == ["CreateTrainingJob"]
+    assert cloud.train("--compare-with", "before", "--max-drop", "0.2", name="more") == 0
+
+
+def test_numbers_of_the_log_are_not_compared_with_those_of_a_model(cloud: Cloud) -> None:
+    cloud.sagemaker.metrics = {"rows": 1000.0, "users": 10.0, "items": 20.0}
+    assert cloud.train(name="before") == 0
+    cloud.sagemaker.metrics = None
+    assert cloud.train("--compare-with", "before") == 0
+
+
+def test_what_cannot_be_compared_does_not_pass(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.metrics, cloud.sagemaker.model = None, {"weights": b"0"}
+    assert cloud.train(name="before") == 0
+    assert cloud.train("--compare-with", "before") == 4
+    assert "cannot be compared" in capsys.readouterr().err
+
+
+def test_an_unknown_earlier_job_is_refused_before_training(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cloud.train("--compare-with", "none") == 2
+    assert "Requested resource not found." in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == []
+
+
+def test_clean_up_deletes_what_the_run_made_and_nothing_else(cloud: Cloud) -> None:
+    others = ["mine.csv", "work/now2/output/model.tar.gz", "work/other", "work/nowhere"]
+    for key in others:
+        cloud.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")
+    assert cloud.train("--clean-up") == 0
+    assert cloud.objects() == sorted(others)
+    assert cloud.sagemaker.deleted == ["now"]
+    assert (cloud.folder / "out/part-0000.jsonl.out").exists()
+
+
+def test_clean_up_leaves_the_job_and_the_model_that_were_there_before(cloud: Cloud) -> None:
+    assert cloud.train(name="before") == 0
+    kept = cloud.objects()
+    assert cloud.run("--from-model", "before", "--all-users", "--name", "again", "--clean-up") == 0
+    assert cloud.objects() == kept
+    assert cloud.sagemaker.deleted == []
+
+
+def test_clean_up_stops_a_job_that_still_runs(cloud: Cloud) -> None:
+    cloud.sagemaker.endless = True
+    stopped: list[str] = []
+
+    def status(*, TrainingJobName: str) -> dict[str, Any]:
+        if not stopped and not asked:
+            asked.append(TrainingJobName)
+            raise KeyboardInterrupt
+        return {"TrainingJobStatus": "Stopped" if stopped else "InProgress", "SecondaryStatusTransitions": []}
+
+    asked: list[str] = []
+    cloud.sagemaker.describe_training_job = status  # type: ignore[method-assign]
+    cloud.sagemaker.stop_training_job = lambda *, TrainingJobName: stopped.append(TrainingJobName)  # type: ignore[method-assign]
+    assert cloud.train("--clean-up") == 130
+    assert stopped == ["now"]
+    assert cloud.objects() == []
+
+
+def test_clean_up_after_a_failure_keeps_the_failure_s_code(cloud: Cloud) -> None:
+    cloud.sagemaker.transform_ends = ("Failed", "x")
+    assert cloud.train("--clean-up") == 3
+    assert cloud.objects() == []
+
+
+def test_a_name_in_use_is_refused_before_anything_is_sent(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.s3.put_object(Bucket=BUCKET, Key="work/now/x", Body=b"x")
+    assert cloud.train("--clean-up") == 2
+    assert "give another --name" in capsys.readouterr().err
+    assert cloud.objects() == ["work/now/x"]
+
+
+def test_a_refused_request_is_code_2_with_the_service_s_words(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(**request: Any) -> None:
+        raise refusal("CreateModel", "Could not find model data at s3://x.")
+
+    cloud.sagemaker.create_model = refuse  # type: ignore[method-assign]
+    assert cloud.train() == 2
+    assert "Could not find model data at s3://x. (ValidationException)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("training", "requests", "words"),
+    [
+        ("{folder}/none.csv", "{folder}/ask.jsonl", "there is no file or folder"),
+        ("{folder}/empty", "{folder}/ask.jsonl", "holds no file"),
+        ("{folder}/ask.jsonl", "s3://a-bucket/none", "no object whose name begins with"),
+        ("s3://", "{folder}/ask.jsonl", "no S3 URI"),
+        ("s3://another-bucket/x", "{folder}/ask.jsonl", "another-bucket; make it"),
+    ],
+)
+def test_missing_input_is_refused_before_training(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], training: str, requests: str, words: str
+) -> None:
+    (cloud.folder / "ask.jsonl").write_text('{"user_id":"1","top_n":"1"}')
+    (cloud.folder / "empty").mkdir()
+    where = {"folder": cloud.folder}
+    assert cloud.run("--training", training.format(**where), "--requests", requests.format(**where)) == 2
+    assert words in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--training x --requests y --top-n 3",
+        "--training x --all-users --subnets a",
+        "--training x",
+        "--all-users",
+        "--training x --from-job y --all-users",
+        "--training x --all-users --max-drop 2",
+        "--training x --all-users --name a_b",
+        "--training x --all-users --tags novalue",
+        "--training x --all-users --top-n 0",
+        "--from-job x --all-users --hyperparameters epochs=3",
+        "--from-model x --all-users --spot",
+    ],
+)
+def test_options_that_do_not_go_together_end_with_code_2(cloud: Cloud, arguments: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cloud.run(*arguments.split())
+    assert stopped.value.code == 2
+
+
+def test_s3_uris_are_taken_as_they_are(cloud: Cloud) -> None:
+    cloud.s3.put_object(Bucket=BUCKET, Key="in/r.csv", Body=b"user_id,item_id\n1,2\n")
+    cloud.s3.put_object(Bucket=BUCKET, Key="ask/a.requests", Body=b'{"user_id":"1","top_n":"2"}')
+    cloud.s3.put_object(Bucket=BUCKET, Key="items.csv", Body=b"item_id,title\n1,One\n")
+    uris = [f"s3://{BUCKET}/{key}" for key in ("in/", "ask/a.requests", "items.csv")]
+    arguments = ["--training", uris[0], "--requests", uris[1], "--items", uris[2], "--name", "now"]
+    assert cloud.run(*arguments) == 0
+    channel = cloud.sagemaker.request("CreateTrainingJob")["InputDataConfig"][0]
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == uris[0]
+    assert (cloud.folder / "out/recommendations.csv").read_text().splitlines()[1] == "1,1,1.0,One"
+    assert not [key for key in cloud.objects() if key.startswith(("work/now/training", "work/now/requests"))]
+
+
+def test_answers_in_json_lines_keep_their_numbers(cloud: Cloud) -> None:
+    cloud.sagemaker.answer = lambda request: [
+        f'{{"user_id":"{request["user_id"]}","recommendations":[{{"item_id":"1","score":0.70251226}}]}}'
+    ]
+    assert cloud.train("--accept", "application/jsonlines") == 0
+    assert (cloud.folder / "out/recommendations.csv").read_text().splitlines()[1] == "007,1,0.70251226"
+
+
+def test_answers_of_another_kind_of_image_are_fetched_and_shown_as_they_are(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.sagemaker.answer = lambda request: ["0.25"]
+    assert cloud.train() == 0
+    assert "part-0000.jsonl.out holds no recommendations" in (printed := capsys.readouterr().out)
+    assert "   0.25" in printed
+    assert not (cloud.folder / "out/recommendations.csv").exists()
+
+
+def test_an_image_that_wrote_no_requests_is_told_from_a_fault(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.output = {}
+    assert cloud.train() == 2
+    assert "give --requests" in capsys.readouterr().err
+
+
+def test_names_that_lead_out_of_the_archive_s_folder_are_not_unpacked(cloud: Cloud) -> None:
+    cloud.s3.put_object(Bucket=BUCKET, Key="o.tar.gz", Body=archive({"requests/../../x": b"1", "x": b"2"}))
+    folder = cloud.folder / "a/b"
+    folder.mkdir(parents=True)
+    with pytest.raises(InputRefusedError, match="holds no requests/"):
+        unpack_requests(cloud.s3, f"s3://{BUCKET}/o.tar.gz", folder, top_n=None)
+    assert [path.name for path in cloud.folder.rglob("x")] == []
+
+
+def test_who_may_not_read_logs_is_told_so_once_and_gets_the_rest(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeLogStreams")
+
+    monkeypatch.setattr(cloud.sagemaker.logs, "get_paginator", refuse)
+    assert cloud.train() == 0
+    assert capsys.readouterr().out.count("the log cannot be shown") == 2, "once for each job"
+
+
+def test_without_credentials_it_says_what_to_set(tmp_path: Path) -> None:
+    environment = {"PATH": "", "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    arguments = ["--from-model", "m", "--requests", str(tmp_path), "--region", "us-east-1"]
+    done = subprocess.run(
+        [sys.executable, pipeline.__file__, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Unable to locate credentials; set AWS_ACCESS_KEY_ID" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:9"])
+def test_a_url_where_nothing_answers_is_code_2(tmp_path: Path, url: str) -> None:
+    environment = {"PATH": "", "HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    arguments = ["--from-model", "m", "--requests", str(tmp_path), "--region", "us-east-1", "--endpoint-url", url]
+    done = subprocess.run(
+        [sys.executable, pipeline.__file__, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert url in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_role_can_be_given_by_name(cloud: Cloud, services: dict[str, Any]) -> None:
+    services["iam"].create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+    assert cloud.train("--role", "r") == 0
+    assert cloud.sagemaker.request("CreateModel")["ExecutionRoleArn"] == "arn:aws:iam::123456789012:role/r"
+
+
+def test_without_s3_the_bucket_of_the_sdk_is_taken(cloud: Cloud) -> None:
+    bucket = "sagemaker-us-east-1-123456789012"
+    cloud.s3.create_bucket(Bucket=bucket)
+    assert cloud.train("--s3", "") == 0
+    assert cloud.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 5

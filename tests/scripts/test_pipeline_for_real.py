@@ -1,0 +1,77 @@
+"""The pipeline with factorbox on a local SageMaker: real jobs, as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from local_sagemaker import LocalSageMaker
+
+BUCKET = "a-bucket"
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalSageMaker]:
+    with LocalSageMaker(runner="process", bucket=BUCKET, quiet=True) as running:
+        yield running
+
+
+@pytest.fixture
+def run(local: LocalSageMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for name, value in local.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def run(*arguments: str, users: int = 12) -> int:
+        rows = [f"u{user:02},{(user % 2) * 5 + (user + k) % 4}" for user in range(users) for k in range(3)]
+        (tmp_path / "rows.csv").write_text("\n".join(["user_id,item_id", *rows]))
+        where = ["--s3", f"s3://{BUCKET}/work", "--output", str(tmp_path / "out"), "--role", local.role]
+        return pipeline.main([*where, "--image", "any", *arguments])
+
+    return run
+
+
+def objects(local: LocalSageMaker) -> list[str]:
+    return [entry["Key"] for entry in local.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+
+def test_all_users_get_their_items_and_a_smaller_job_is_held_back(
+    local: LocalSageMaker, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--training", str(tmp_path / "rows.csv"), "--hyperparameters", "epochs=2", "embedding_dim=4"]
+    assert run(*training, "--all-users", "--top-n", "2", "--name", "first") == 0
+    rows = (tmp_path / "out/recommendations.csv").read_text().splitlines()
+    assert rows[0] == "user_id,item_id,score"
+    assert [row.split(",")[0] for row in rows[1:]] == [f"u{user:02}" for user in range(12) for _ in range(2)]
+    assert "epoch=2;" in capsys.readouterr().out
+
+    kept = objects(local)
+    smaller = [*training, "--all-users", "--compare-with", "first", "--clean-up"]
+    assert run(*smaller, "--name", "second", users=8) == 4
+    assert "rows fell from 36 to 24" in capsys.readouterr().err
+    assert objects(local) == kept
+
+    assert run("--from-job", "first", "--all-users", "--name", "third", "--clean-up") == 0
+    assert objects(local) == kept
+    models = [model["ModelName"] for model in local.client("sagemaker").list_models()["Models"]]
+    assert models == ["first"]
+
+
+def test_a_job_that_fails_shows_what_factorbox_says(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--training", str(tmp_path / "rows.csv"), "--hyperparameters", "epoch=2"]
+    assert run(*training, "--all-users", "--name", "wrong") == 3
+    assert "AlgorithmError: unknown hyperparameter" in capsys.readouterr().err
+
+
+def test_what_the_local_sagemaker_refuses_is_code_2(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--training", str(tmp_path / "rows.csv")]
+    assert run(*training, "--all-users", "--name", "n", "--instance-type", "small") == 2
+    assert "ValidationException" in capsys.readouterr().err
