@@ -44,6 +44,10 @@ RUN_HERE = {
     "SAGEMAKER_BASE_DIR=local_test/test_dir container/train",
     "tar -xzf output.tar.gz requests",
     "aws s3 cp --recursive requests s3://YOUR-BUCKET/requests",
+    "python -m local_sagemaker start --bucket my-bucket",
+    'eval "$(python -m local_sagemaker env)"',
+    "aws s3 ls",
+    *(command for command in COMMANDS if command.startswith("python local_test/pipeline.py ")),
 }
 
 
@@ -77,7 +81,9 @@ def copy(tmp_path: Path) -> Path:
     """A copy of what the commands need, so that they write nothing into the checkout."""
     folder = tmp_path / "factorbox"
     shutil.copytree(CHECKOUT / "container", folder / "container")
-    shutil.copytree(CHECKOUT / "local_test/test_dir/input", folder / "local_test/test_dir/input")
+    shutil.copytree(
+        CHECKOUT / "local_test", folder / "local_test", ignore=shutil.ignore_patterns("demo_output", "model", "output")
+    )
     (folder / ".venv").symlink_to(CHECKOUT / ".venv")
     return folder
 
@@ -172,3 +178,36 @@ def test_serving_without_docker_answers_as_the_readme_says(copy: Path) -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
+
+
+def test_the_local_sagemaker_and_the_pipeline(copy: Path) -> None:
+    start = COMMANDS.index("python -m local_sagemaker start --bucket my-bucket")
+    server_command, *client_commands = COMMANDS[start : start + 4]
+    if not os.environ.get("FACTORBOX_AWS"):
+        client_commands.remove("aws s3 ls")
+    port = f" --port {free_port()}"
+    aws = Path(os.environ.get("FACTORBOX_AWS", "")).parent
+    environment = {**os.environ, "PATH": f"{CHECKOUT}/.venv/bin:{os.environ['PATH']}:{aws}"}
+    server = subprocess.Popen(
+        [*server_command.split(), *port.split(), "--runner", "process", "--quiet"],
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        script = "\n".join(client_commands).replace("local_sagemaker env", f"local_sagemaker env{port}")
+        wait = f"until python -m local_sagemaker env{port} >/dev/null 2>&1; do sleep 0.2; done"
+        done = subprocess.run(
+            ["timeout", "240", "bash", "-euc", f"{wait}\n{script}"],
+            cwd=copy,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    answers = (copy / "recommendations/recommendations.csv").read_text().splitlines()
+    assert len(answers) == 1 + 3 * 26
