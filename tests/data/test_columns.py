@@ -54,6 +54,19 @@ def test_a_column_named_for_one_role_is_not_found_for_another() -> None:
         ("196\t242\t3", {}, "no header in part-1.csv, line 1"),
         ("user_id;item_id", {}, "set the hyperparameter delimiter to ';'"),
         ("user_id\titem_id", {}, "set the hyperparameter delimiter to 'tab'"),
+        (
+            "user_id,item_id",
+            {"user_column": "item_id"},
+            "'item_id' is the user column already, as user_column says: mend",
+        ),
+        ("user_id,itm", {"user_column": "itm"}, "found 'user_id', 'itm'; rename one to item_id or set"),
+        ("\ufeffuser_id,item", {}, "remove the byte order mark before 'user_id': a file begins with one at most"),
+        ("\ufeffwho,item", {"user_column": "who"}, "remove the byte order mark before 'who'"),
+        ("\udcfcser,item", {}, "found b'\\xfcser', 'item'; the header is not UTF-8: save the file as UTF-8"),
+        ("Gr\udcf6sse,item", {}, "the header is not UTF-8: save the file as UTF-8"),
+        ("\udcfcser,item", {"user_column": "üser"}, "the header is not UTF-8: save the file as UTF-8"),
+        ("usr_id,Gr\udcf6sse,item", {}, "rename 'usr_id' to user_id"),
+        ("alice,book", {}, "if these are values, the header is missing: add a first line such as 'user_id,item_id'"),
         ("user,item", {"min_rating": 3}, "min_rating=3 needs a weight column, and there is none in part-1.csv"),
     ],
 )
@@ -79,5 +92,7 @@ def test_options_that_contradict_themselves_are_refused() -> None:
         ReadOptions(user_column="x", item_column="x")
     with pytest.raises(UserError, match="timestamp_column is empty"):
         ReadOptions(timestamp_column="")
+    with pytest.raises(UserError, match=r"user_column='\\ud800' holds half a character"):
+        ReadOptions(user_column="\ud800")
     with pytest.raises(UserError, match="min_rating=nan"):
         ReadOptions(min_rating=float("nan"))

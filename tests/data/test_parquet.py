@@ -24,6 +24,12 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
+def undecodable(kind: pa.DataType, *values: bytes) -> pa.Array:
+    """Make a text column of bytes that nobody has checked."""
+    raw = pa.array(values, pa.large_binary() if kind == pa.large_string() else pa.binary())
+    return pa.Array.from_buffers(kind, len(raw), raw.buffers())
+
+
 @pytest.mark.parametrize(
     "users",
     [
@@ -95,6 +101,43 @@ def test_bad_columns_are_refused_with_row_and_value(tmp_path: Path, columns: dic
     assert message in refusal(save(tmp_path, **({"user": ["a", "b"], "item": ["p", "q"]} | columns)))
 
 
+LATIN = "bad user b'b\\xf6' in part-0, row 2, column 'user': the id is not UTF-8; save the file as UTF-8"
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_ids_that_are_not_utf8_are_refused_like_those_of_csv(tmp_path: Path, kind: pa.DataType) -> None:
+    column = undecodable(kind, b"a\xc3\xa9", b"b\xf6", b"b\xf6", b"")
+    for users in (column, column.dictionary_encode()):
+        assert LATIN in refusal(save(tmp_path, user=users, item=["p", "q", "r", "s"]))
+
+
+def test_times_and_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    times = undecodable(pa.string(), b"2024-05-31", b"\xff")
+    save(tmp_path, user=["a", "b"], item=["p", "q"], timestamp=times)
+    assert "bad time b'\\xff' in part-0, row 2, column 'timestamp'" in refusal(tmp_path)
+    pq.write_table(pa.table({"user": ["a"], "n_ame": ["p"]}), tmp_path / "part-0", store_schema=False)
+    (tmp_path / "part-0").write_bytes((tmp_path / "part-0").read_bytes().replace(b"n_ame", b"n\xe4ame"))
+    assert refusal(tmp_path).startswith("part-0 has a column name that is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("times", "value"),
+    [
+        (pa.array([1, 10**15], pa.timestamp("ms")), "1000000000000000 ms"),
+        (pa.array([1, -(2**62)], pa.timestamp("ms")), f"{-(2**62)} ms"),
+        (pa.array([1, 2**62], pa.timestamp("us")), f"{2**62} us"),
+        (pa.array([1, 2**31 - 1], pa.date32()), f"{(2**31 - 1) * 86400} s"),
+    ],
+)
+def test_a_time_out_of_range_is_named_whatever_its_unit(tmp_path: Path, times: pa.Array, value: str) -> None:
+    message = refusal(save(tmp_path, user=["a", "b"], item=["p", "q"], timestamp=times))
+    assert f"bad time '{value}' in part-0, row 2, column 'timestamp': it lies outside the years 1 to 9999" in message
+
+
+def test_a_file_without_columns_is_refused(tmp_path: Path) -> None:
+    assert "no columns in part-0: give it a user and an item column" in refusal(save(tmp_path))
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     save(tmp_path, user=[str(k) for k in range(5000)], item=[str(k) for k in range(5000)])
     whole = (tmp_path / "part-0").read_bytes()
@@ -105,4 +148,4 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     save(tmp_path, user=pa.array([], pa.string()), item=pa.array([], pa.string()))
-    assert "no rows in the 1 file of the channel" in refusal(tmp_path)
+    assert ": its file holds column names only; put at least one interaction into it" in refusal(tmp_path)

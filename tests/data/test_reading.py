@@ -86,7 +86,18 @@ def test_rows_below_min_rating_leave_no_trace(tmp_path: Path) -> None:
         datetime.fromtimestamp(100, tz=UTC),
         datetime.fromtimestamp(200, tz=UTC),
     )
-    assert "min_rating=9 drops all 5 rows" in refusal(tmp_path, min_rating=9)
+    assert "min_rating=9 drops all 5 rows of the channel" in refusal(tmp_path, min_rating=9)
+    assert "min_rating=9 drops the only row of the" in refusal(
+        write(tmp_path, a_csv="user,item,rating\na,p,3"), min_rating=9
+    )
+
+
+@pytest.mark.parametrize("weight", ["0", "1e-40"])
+def test_min_rating_says_that_it_drops_only_what_is_below_it(tmp_path: Path, weight: str) -> None:
+    write(tmp_path, a_csv=f"user,item,rating\na,p,{weight}\n")
+    remedy = "or raise min_rating=0: it drops only the rows whose weight is below it"
+    assert remedy in refusal(tmp_path, min_rating=0)
+    assert read(write(tmp_path, b_csv="user,item,rating\nb,q,1\n"), min_rating=1)[0].n_pairs == 1
 
 
 def test_times_of_all_kinds_give_the_span(tmp_path: Path) -> None:
@@ -161,6 +172,7 @@ def test_the_result_does_not_depend_on_threads(tmp_path: Path, threads: int) -> 
         ('"c,d,1', "a quotation mark is not closed in a.csv, line 4"),
         ('"c"x,d,1', "text after a closing quotation mark in a.csv, line 4"),
         ("c,d,1\re,f,2", "a carriage return alone in a.csv, line 4"),
+        ("c,d,-1e400", "a weight must be a finite number above 0 (from 1.2e-38 to 3.4e38); mend or remove the row"),
         (b"\xff,d,1", r"bad user b'\xff' in a.csv, line 4, column 'user': the id is not UTF-8"),
         ("c\0,d,1", "a.csv is no text file: line 4 holds a NUL byte"),
         (f"{'c' * 200_000},d,1", "a field is longer than 131,072 characters in a.csv, line 4"),
@@ -232,12 +244,21 @@ def test_a_channel_without_rows_is_refused_with_what_is_there(tmp_path: Path) ->
     write(empty / ".git", a_csv="user,item\na,b\n")
     assert "holds only .git/, _SUCCESS, which are skipped" in refusal(empty)
     write(empty, a_csv="user,item\n", b_csv="user,item")
-    assert "no rows in the 2 files of the channel 'training', only headers" in refusal(empty)
+    assert "no rows in the channel 'training': its 2 files hold column names only" in refusal(empty)
 
 
 def test_files_with_and_without_weights_do_not_mix(tmp_path: Path) -> None:
     write(tmp_path, a_csv="user,item\na,b\n", b_csv="user,item,rating\na,b,1\n")
     assert refusal(tmp_path).startswith("b.csv has the weight column 'rating' and a.csv has none")
+
+
+def test_a_file_without_rows_says_nothing_about_weights_whichever_parser_reads_it(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="user,item\n", b_csv='user,item,a"b\n', c_csv="user,item,rating\na,b,2\n")
+    data, summary = read(tmp_path)
+    assert pairs(data) == {("a", "b"): 2}
+    assert summary.columns["weight"] == ("rating",)
+    write(tmp_path, d_csv="user,item\na,b\n")
+    assert refusal(tmp_path).startswith("c.csv has the weight column 'rating' and d.csv has none")
 
 
 def test_a_file_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
@@ -274,6 +295,11 @@ def test_one_endless_line_is_refused_with_little_memory(tmp_path: Path) -> None:
     assert peak < 60_000_000
 
 
+def test_a_large_file_without_line_feeds_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="user,item\r" + "a,b\r" * 300_000)
+    assert "it holds carriage returns alone; end lines with \\n or \\r\\n" in refusal(tmp_path)
+
+
 def test_one_user_and_one_item_are_enough(tmp_path: Path) -> None:
     data, _ = read(write(tmp_path, a_csv="user,item\na,b"))
     assert (data.n_users, data.n_items, data.n_pairs) == (1, 1, 1)
@@ -291,6 +317,7 @@ def test_one_user_and_one_item_are_enough(tmp_path: Path) -> None:
         ("weight", "1 4 4 11", False),
         ("weight", "1.2 4 4", False),
         ("weight", "1 1", False),
+        ("weight", "1 3e38 3e38", False),
     ],
 )
 def test_ratings_are_told_from_counts(tmp_path: Path, column: str, weights: str, expected: bool) -> None:

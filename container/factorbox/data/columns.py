@@ -28,6 +28,8 @@ _REQUIRED: tuple[Role, ...] = ("user", "item")
 _DELIMITER_NAMES = MappingProxyType({"tab": "\t", "\\t": "\t"})
 _DELIMITERS = ",;\t|"
 _SHOWN_COLUMNS = 8
+_BOM = "\ufeff"
+_SAVE_AS_UTF8 = "the header is not UTF-8: save the file as UTF-8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,22 +168,93 @@ def _two_columns(role: Role, names: Sequence[str], found: list[int], *, place: s
 
 
 def _missing(role: Role, names: Sequence[str], *, place: str, options: ReadOptions) -> str:
-    """Write the error for a role without column, with the most likely remedy."""
+    """Write the error for a role without column."""
+    named = options.named_columns
     if not names:
-        return f"no columns in {place}: give it at least a user and an item column, such as user_id and item_id"
-    wanted = options.named_columns.get(role)
-    fault = f"no {role} column in {place}: found {_listed(names)}"
-    mark = _behind_mark(role, names[0], named=options.named_columns)
+        return f"no columns in {place}: give it a user and an item column, such as user_id and item_id"
+    remedy = _layout_remedy(role, names, options=options)
+    if remedy is None and role in named:
+        what = f"no column {shortened(named[role])} in {place}, which {hyperparameter(role)} names"
+        return f"{what}: found {_listed(names)}; {_named_remedy(named[role], names)}"
+    if remedy is None and _looks_like_data(names):
+        return (
+            f"no header in {place}: found {_listed(names)}, which looks like data; add a first line with column names, "
+            "such as 'user_id,item_id', and set the hyperparameter delimiter where it is no comma"
+        )
+    return f"no {role} column in {place}: found {_listed(names)}; {remedy or _naming_remedy(role, names, named=named)}"
+
+
+def _layout_remedy(role: Role, names: Sequence[str], *, options: ReadOptions) -> str | None:
+    """Say what to do about a header that is there, but not to be recognized."""
+    bare = names[0].lstrip(_BOM)
+    if bare != names[0] and _plays(role, bare, named=options.named_columns):
+        return f"remove the byte order mark before {shortened(bare)}: a file begins with one at most"
     other = _other_delimiter(names, options=options)
-    if mark is not None:
-        return f"{fault}; remove the byte order mark before {shortened(mark)}: a file begins with at most one"
     if other is not None:
-        return f"{fault}; set the hyperparameter delimiter to {'tab' if other == TAB else other!r}"
-    if wanted is not None:
-        place += f", which {hyperparameter(role)} names"
-        near = next(iter(difflib.get_close_matches(wanted, names, n=1)), None)
-        hint = f"did you mean {shortened(near)}?" if near is not None else "give a column that every file has"
-        fault = f"no column {shortened(wanted)} in {place}: found {_listed(names)}"
+        shown = "tab" if other == "\t" else other
+        return f"set the hyperparameter delimiter to {shown!r}"
+    return None
+
+
+def _named_remedy(wanted: str, names: Sequence[str]) -> str:
+    """Say what to do where the column that an option names is missing."""
+    near = next(iter(difflib.get_close_matches(wanted, names, n=1)), None)
+    if _hidden_by_encoding(near, names):
+        return _SAVE_AS_UTF8
+    return "give a column that every file has" if near is None else f"did you mean {shortened(near)}?"
+
+
+def _naming_remedy(role: Role, names: Sequence[str], *, named: Mapping[Role, str]) -> str:
+    """Say what to do where no column has one of the usual names."""
+    key, spelling = hyperparameter(role), SPELLINGS[role][0]
+    for other, column in named.items():
+        if column in names and _plays(role, column, named={}):
+            return (
+                f"{shortened(column)} is the {other} column already, as {hyperparameter(other)} says: "
+                f"mend that, or set the hyperparameter {key} too"
+            )
+    near = _near_spelling(role, [name for name in names if name not in named.values()])
+    if _hidden_by_encoding(near, names):
+        return _SAVE_AS_UTF8
+    if near is not None:
+        return f"rename {shortened(near)} to {spelling} or set the hyperparameter {key} to {shortened(near)}"
+    remedy = f"rename one to {spelling} or set the hyperparameter {key}"
+    if any(_plays(some, name, named=named) for some in SPELLINGS for name in names):
+        return remedy
+    return f"{remedy}; if these are values, the header is missing: add a first line such as 'user_id,item_id'"
+
+
+def _plays(role: Role, name: str, *, named: Mapping[Role, str]) -> bool:
+    """Whether a column of this name is found for a role."""
+    if role in named:
+        return name == named[role]
+    return normalized(name) in map(normalized, SPELLINGS[role]) and name not in named.values()
+
+
+def _hidden_by_encoding(near: str | None, names: Sequence[str]) -> bool:
+    """Whether the wanted column may be one whose name is not UTF-8; `near` is the name most like it."""
+    return not is_unicode(near) if near is not None else not all(is_unicode(name) for name in names)
+
+
+def _looks_like_data(names: Sequence[str]) -> bool:
+    """Whether the fields of a header are numbers, under one delimiter or another."""
+    if len(names) == 1:
+        names = max((names[0].split(delimiter) for delimiter in _DELIMITERS), key=len)
+    return all(is_number(name) for name in names)
+
+
+def _near_spelling(role: Role, names: Sequence[str]) -> str | None:
+    """Return the name that is nearest to a spelling of a role, where one is near."""
+    by_normalized = {normalized(name): name for name in reversed(names)}
+    best: tuple[float, str] | None = None
+    for spelling in SPELLINGS[role]:
+        for near in difflib.get_close_matches(normalized(spelling), by_normalized, n=1):
+            likeness = difflib.SequenceMatcher(None, normalized(spelling), near).ratio()
+            if best is None or likeness > best[0]:
+                best = likeness, by_normalized[near]
+    return None if best is None else best[1]
+
+
 def _other_delimiter(names: Sequence[str], *, options: ReadOptions) -> str | None:
     """Find the delimiter that a header of one field has in truth."""
     if len(names) != 1:

@@ -43,7 +43,7 @@ def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
     """
     try:
         with pa.parquet.ParquetFile(source.path) as file:
-            columns = find_columns(_names(file, source.name), place=source.name, options=options)
+            columns = find_columns(file.schema_arrow.names, place=source.name, options=options)
             reader = _Reader(source.name, columns=columns, options=options)
             wanted = [columns.name(role) for role in columns.positions]
             for block in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
@@ -53,6 +53,11 @@ def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise UserError(
             f"{source.name} is a broken Parquet file: write and upload it again ({_line(error)})"
+        ) from error
+    except UnicodeDecodeError as error:
+        # pyarrow decodes nothing else than the names of all columns, at once.
+        raise UserError(
+            f"{source.name} has a column name that is not UTF-8: write the file with names in UTF-8"
         ) from error
     except OSError as error:
         # pyarrow reports damaged pages and compressed data as plain OSError without a number.
@@ -187,13 +192,6 @@ class _Reader:
             f"bad {role} {shortened(value)} in {self._name}, row {self._rows_before + row + 1:,}, column "
             f"{shortened(self._columns.name(role))}: {fault}"
         )
-
-
-def _names(file: pa.parquet.ParquetFile, name: str) -> list[str]:
-    try:
-        return list(file.schema_arrow.names)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} has a column name that is not UTF-8: write the file with names in UTF-8") from error
 
 
 def _is_utf8(texts: pa.StringArray) -> bool:
