@@ -199,7 +199,7 @@ def test_a_folder_in_the_place_of_a_file_is_a_clear_error(folder: Path, name: st
 
 
 def test_a_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(PlatformError, match=r"no model in .*manifest.json is missing \(found: nothing\)"):
+    with pytest.raises(PlatformError, match=r"no model in .*manifest.json is missing \(found: No such file"):
         artifact.load(tmp_path / "nowhere")
 
 
@@ -320,6 +320,19 @@ def test_vouched_for_history_that_points_outside_the_items_is_refused(folder: Pa
         rewrite(folder, "users.arrow", sink.getvalue().to_pybytes())
         with pytest.raises(PlatformError, match="damaged"):
             artifact.load(folder)
+
+
+def test_a_manifest_that_is_nested_too_deeply_is_refused(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"format_version": 1, "a": ' + "[" * 900 + "]" * 900 + "}")
+    with pytest.raises(PlatformError, match=r"manifest.json is damaged"):
+        artifact.load(folder)
+
+
+def test_a_pipe_in_the_place_of_the_manifest_does_not_hang(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+    with pytest.raises(PlatformError, match=r"manifest.json is damaged: it is no file"):
+        artifact.load(folder)
 
 
 def test_no_file_is_a_pickle(folder: Path) -> None:

@@ -209,11 +209,12 @@ def load(folder: Path) -> Artifact:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
+        if path.exists() and not path.is_file():
+            raise _damaged(path, "it is no file")
         manifest = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) if folder.is_dir() else ""
         raise PlatformError(
-            f"no model in {folder}: {MANIFEST} is missing (found: {found or 'nothing'}); put the content of a"
+            f"no model in {folder}: {MANIFEST} is missing (found: {_found_in(folder)}); put the content of a"
             " model.tar.gz that factorbox trained there"
         ) from None
     except orjson.JSONDecodeError as error:
@@ -227,7 +228,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"the model in {folder} has format version {manifest['format_version']}, and this factorbox reads up to"
             f" {FORMAT_VERSION}: serve it with the image that trained it, or a newer one"
         )
-    if manifest.get(_SEAL) != _seal(manifest):
+    try:
+        seal = _seal(manifest)
+    except TypeError:
+        raise _damaged(path, "it is nested too deeply") from None
+    if manifest.get(_SEAL) != seal:
         raise _damaged(path, f"its content does not match its {_SEAL}")
     counts, files = manifest.get("counts"), manifest.get("files")
     sound = (
@@ -243,6 +248,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not sound:
         raise _damaged(path, "entries are missing or have the wrong type")
     return manifest
+
+
+def _found_in(folder: Path) -> str:
+    try:
+        return ", ".join(sorted(entry.name for entry in folder.iterdir())[:5]) or "nothing"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

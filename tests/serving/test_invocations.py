@@ -9,6 +9,7 @@ import pytest
 from factorbox.serving import invocations
 from factorbox.serving.invocations import Invocations
 from factorbox.serving.media_types import Format
+from factorbox.serving.queries import BadRecord
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.settings import Settings
 from serving.fakes import FakeRecommender
@@ -97,8 +98,36 @@ def test_a_bad_record_refuses_the_request_before_anything_is_ranked(model: FakeR
         ask(model, b"u1\nu1,0\n,3", of="csv")
 
     assert str(refused.value).startswith('record 2: top_n "0" is not a whole number')
-    assert str(refused.value).endswith("(2 of 3 records are bad; this is the first)")
     assert model.calls == []
+
+
+@pytest.mark.parametrize("element", [b"1", b"{}"])
+def test_a_flood_of_bad_records_is_refused_for_its_first_one(
+    model: FakeRecommender, element: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RequestError, match=r"^record 1: "):
+        ask(model, b"[" + (element + b",") * 300_000 + element + b"]")
+    # More than a hundred records would have been counted in the log.
+    assert not caplog.records
+
+
+def test_the_first_bad_element_of_an_array_keeps_its_number(model: FakeRecommender) -> None:
+    with pytest.raises(RequestError, match=r'^record 3: "x" is not a JSON object'):
+        ask(model, b'[{"user_id": "u1"}, {"user_id": "u2"}, "x", 5]')
+
+
+def test_an_unknown_user_with_an_endless_name_is_refused(model: FakeRecommender) -> None:
+    # Every row of the answer would repeat it: a request of 300 kB once asked for an answer of 6 GB.
+    with pytest.raises(RequestError, match="is unknown and has 2,049 characters"):
+        ask(model, b"x" * 2049, of="csv")
+    assert ask(model, b"x" * 2048 + b",1", of="csv").startswith("x" * 2048 + ",")
+
+
+def test_long_ids_make_blocks_of_fewer_records(model: FakeRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocations, "_BLOCK_ROWS", 10)
+    body = b"\n".join([b"y" * 640] * 4)
+    blocks = list(Invocations(model, settings=Settings()).answer(body, request_format="csv", answer_format="csv") or [])
+    assert len(blocks) == 4
 
 
 def test_marked_records_keep_one_json_line_a_record(model: FakeRecommender) -> None:

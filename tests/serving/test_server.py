@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.models.base import Factors
+from factorbox.serving.server import STALL_SECONDS, _bind
 from support import CONTAINER, interactions_from_rows
 
 PATIENCE = 60.0
@@ -291,6 +293,37 @@ def refused(base: Path, **environment: str) -> str:
     assert process.returncode != 0
     assert "Traceback" not in output
     return output
+
+
+def test_sighup_ends_the_server_in_order(base: Path) -> None:
+    with running(base) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(PATIENCE) == 0
+
+
+def test_a_large_body_for_a_wrong_path_gets_its_404(server: Running) -> None:
+    connection = server.connect()
+    try:
+        connection.request("POST", "/invocation", body=b"x" * 6_000_000, headers={"Content-Type": "text/csv"})
+        assert connection.getresponse().status == 404
+    finally:
+        connection.close()
+
+
+def test_a_stalled_client_holds_a_thread_for_a_bounded_time_only() -> None:
+    listener = _bind(free_port())
+    try:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            seconds, _ = struct.unpack("ll", accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+        assert seconds == STALL_SECONDS
+    finally:
+        listener.close()
+
+
+def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(server: Running) -> None:
+    status, _, body = server.ask(b"u0", Content_Type="text/csv", Content_Encoding="gzip")
+    assert status == 415 and b"Content-Encoding 'gzip'" in body
 
 
 def test_a_damaged_model_ends_the_process_with_the_name_of_the_file(base: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import cast
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from factorbox.serving.body import ByteStream, read_body
+from factorbox.serving.body import ByteStream, read_body, throw_away
 from factorbox.serving.invocations import Invocations, Recommends
 from factorbox.serving.media_types import FORMATS, answer_type, request_format
 from factorbox.serving.refusals import RequestError
@@ -45,7 +45,8 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
     @app.get("/ping")
     def ping() -> Response:
         """Health: 200 once this process can answer, 503 before."""
-        return Response(status=HTTPStatus.OK if ready() else HTTPStatus.SERVICE_UNAVAILABLE)
+        status = HTTPStatus.OK if ready() else HTTPStatus.SERVICE_UNAVAILABLE
+        return Response(status=status, content_type="text/plain; charset=utf-8")
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, str | int]:
@@ -69,6 +70,11 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
                 "the model is not ready yet: try again in a few seconds",
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
             )
+        if (encoding := request.headers.get("Content-Encoding", "identity").strip().lower()) != "identity":
+            raise RequestError(
+                f"Content-Encoding {encoding!a} is not understood: send the body as it is",
+                status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            )
         content_type = answer_type(request.headers.get("Accept"))
         answer = invocations.answer(
             body,
@@ -87,6 +93,7 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
     @app.errorhandler(HTTPException)
     def misdirect(error: HTTPException) -> Response:
         """A wrong path or method."""
+        throw_away(cast(ByteStream, request.environ["wsgi.input"]))
         response = _one_line(
             f"{request.method} {ascii(request.path)[1:-1]} is not served here: the routes are {_ROUTES}",
             status=HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR),

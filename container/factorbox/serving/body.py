@@ -66,9 +66,21 @@ def read_body(stream: ByteStream, *, content_length: int | None, max_payload_mib
     return b"".join(pieces)
 
 
+def throw_away(stream: ByteStream) -> None:
+    """Read what a client sends to a place where it is not wanted, so that it comes to look at the answer."""
+    received = 0
+    try:
+        while received < _THROWN_AWAY and (piece := stream.read(_PIECE)):
+            received += len(piece)
+    except (OSError, ParseException):
+        # The answer stays the same, whoever is there to read it.
+        return
+
+
 def _cut_off(received: int, content_length: int | None) -> RequestError:
-    announced = "an unfinished chunk" if content_length is None else f"{content_length} announced bytes"
+    announced = "in chunks" if content_length is None else f"of {content_length} announced"
     return RequestError(
-        f"the request body was cut off after {received} bytes of {announced}: send it again",
+        f"the request body could not be read to its end, after {received} bytes {announced}: it was cut off, stalled,"
+        " or its chunks are not framed as they announce; send it again",
         status=HTTPStatus.BAD_REQUEST,
     )

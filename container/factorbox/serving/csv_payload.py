@@ -7,10 +7,11 @@ and writes the error.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable
 
-from factorbox.serving.queries import BadRecord, Query, Record, raw_text, record_from
+from factorbox.serving.queries import BadRecord, Query, Record, raw_text, record_from, until_bad
 
 HEADERS = (b"user_id", b"user_id,top_n")
 """First lines that are skipped: a file with a header keeps it in its first mini-batch."""
@@ -23,17 +24,18 @@ _WELL_FORMED = re.compile(rb"%b(?:,%b)*+\r?(?:\n|\Z)" % (_FIELD, _FIELD))
 _NEXT_FIELD = re.compile(rb"(%b)(,|\Z)" % _FIELD)
 
 
-def parse_csv(body: bytes) -> list[Record]:
-    """Return the records of a body in order; blank lines at the end and an exact header do not count."""
+def parse_csv(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
+    """Return the records of a body in order; blank lines at the end and an exact header do not count.
+
+    With `stop_at_bad` a bad record ends the list.
+    """
     lines = iter(split_records(body.rstrip(b"\r\n")))
     first = next(lines, b"")
     if not first:
         return []
-    records: list[Record] = []
     if first.rstrip(b"\r\n") not in HEADERS:
-        records.append(fast_record(first) or strict_record(first))
-    records += [fast_record(line) or strict_record(line) for line in lines]
-    return records
+        lines = itertools.chain([first], lines)
+    return until_bad((fast_record(line) or strict_record(line) for line in lines), stop_at_bad=stop_at_bad)
 
 
 def split_records(body: bytes) -> Iterable[bytes]:

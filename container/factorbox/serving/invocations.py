@@ -25,10 +25,13 @@ from factorbox.serving.queries import BadRecord, Query, Record, shortened
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.settings import Settings
 
-_PARSERS: dict[Format, Callable[[bytes], list[Record]]] = {"csv": parse_csv, "json": parse_json}
+_PARSERS: dict[Format, Callable[..., list[Record]]] = {"csv": parse_csv, "json": parse_json}
 
-# Rows of one block of an answer, some ten megabytes of text; a request that fits is answered in one piece.
+# Rows of one block of an answer, some ten megabytes of text; a request that fits is answered in one piece. A row
+# with a long user id counts as several.
 _BLOCK_ROWS = 1 << 18
+_ROW_CHARACTERS = 64
+_LONGEST_UNKNOWN = 2048
 _LOGGED_RECORDS = 100
 
 _logger = logging.getLogger(__name__)
@@ -92,14 +95,17 @@ class Invocations:
             400 for a bad record, unless these are marked.
         """
         start = time.monotonic()
-        records = _PARSERS[request_format](body.removeprefix(codecs.BOM_UTF8))
+        refusing = self._settings.bad_records == "error"
+        records = _PARSERS[request_format](body.removeprefix(codecs.BOM_UTF8), stop_at_bad=refusing)
         if not records:
             return None
         users = self._recommender.user_ids.indices_of([record.user_id or "" for record in records])
         unknown = [position for position in np.flatnonzero(users < 0).tolist() if isinstance(records[position], Query)]
-        if self._settings.unknown_users == "error":
-            for position in unknown:
+        for position in unknown:
+            if self._settings.unknown_users == "error":
                 records[position] = _unknown_user(records[position])
+            elif len(records[position].user_id or "") > _LONGEST_UNKNOWN:
+                records[position] = _endless_user(records[position])
         bad = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, BadRecord)]
 
         def log() -> None:
@@ -114,11 +120,12 @@ class Invocations:
                     )
                 )
 
-        if bad and self._settings.bad_records == "error":
+        if bad and refusing:
             log()
-            raise _refusal(bad, n_records=len(records))
+            number, record = bad[0]
+            raise RequestError(record.message(number), status=HTTPStatus.BAD_REQUEST)
         wanted = self._wanted(records, users)
-        cuts = _cuts(wanted.counts, rows=_BLOCK_ROWS)
+        cuts = _cuts(_weights(records, wanted.counts), rows=_BLOCK_ROWS)
         texts = self._texts(records, wanted, cuts, answer_format)
         blocks = _joined(texts, trailing_newline=self._settings.trailing_newline, at_end=log)
         if len(cuts) == 2:
@@ -187,11 +194,21 @@ def _unknown_user(record: Record) -> BadRecord:
     )
 
 
-def _refusal(bad: Sequence[tuple[int, BadRecord]], *, n_records: int) -> RequestError:
-    """Refuse a request for its first bad record."""
-    number, record = bad[0]
-    more = f" ({len(bad)} of {n_records} records are bad; this is the first)" if len(bad) > 1 else ""
-    return RequestError(record.message(number) + more, status=HTTPStatus.BAD_REQUEST)
+def _endless_user(record: Record) -> BadRecord:
+    user_id = record.user_id or ""
+    return BadRecord(
+        f"is unknown and has {len(user_id):,} characters: every row of its answer would repeat it, so at most"
+        f" {_LONGEST_UNKNOWN:,} are allowed",
+        field="user_id",
+        value=shortened(user_id),
+        user_id=shortened(user_id),
+    )
+
+
+def _weights(records: Sequence[Record], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what each record adds to a block, in rows of ordinary length."""
+    lengths = np.array([len(record.user_id or "") for record in records], dtype=np.int64)
+    return counts * (1 + lengths // _ROW_CHARACTERS)
 
 
 def _cuts(counts: NDArray[np.int64], *, rows: int) -> list[int]:

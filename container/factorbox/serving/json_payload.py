@@ -24,27 +24,35 @@ from factorbox.serving.queries import (
     as_text,
     raw_text,
     record_from,
+    until_bad,
 )
 
 _BLANK = b" \t\r\n"
 _REMEDY = 'send one JSON object a line, like {"user_id": "123", "top_n": 5}'
 
 
-def parse_json(body: bytes) -> list[Record]:
+def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
     """Return the records of a body in order.
 
     Blank lines at the end do not count. One document over several lines is one record, or one for each element where
     it is an array.
+
+    Parameters
+    ----------
+    body
+        The body.
+    stop_at_bad
+        Whether nothing after a bad record matters: then one of them ends the list.
     """
     body = body.rstrip(_BLANK)
     if not body:
         return []
     lines = io.BytesIO(body)
     first = lines.readline()
-    if fast_record(first) is None and (records := _document(body)) is not None:
+    if fast_record(first) is None and (records := _document(body, stop_at_bad=stop_at_bad)) is not None:
         return records
     lines.seek(0)
-    return [fast_record(line) or strict_record(line) for line in lines]
+    return until_bad((fast_record(line) or strict_record(line) for line in lines), stop_at_bad=stop_at_bad)
 
 
 def fast_record(line: bytes) -> Query | None:
@@ -67,22 +75,36 @@ def strict_record(line: bytes) -> Record:
         return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.strip(_BLANK)))
 
 
-def _document(body: bytes) -> list[Record] | None:
+def _document(body: bytes, *, stop_at_bad: bool) -> list[Record] | None:
     """Read a body that is one JSON document, None for one that is none or may as well be JSON Lines."""
-    if body.lstrip(_BLANK).startswith(b"[") and (queries := _fast_array(body)) is not None:
-        return queries
+    if body.lstrip(_BLANK).startswith(b"["):
+        elements = _loaded(body)
+        if (queries := _fast_array(body, elements)) is not None:
+            return queries
+        # A strict decoding keeps a text for every number: not for a hundred megabytes of them.
+        strangers = (n for n, element in enumerate(elements) if type(element) is not dict or "user_id" not in element)
+        if stop_at_bad and (stranger := next(strangers, None)) is not None:
+            return [*[_SKIPPED] * stranger, _record(_decoded(orjson.dumps(elements[stranger])))]
     try:
         document = _decoded(body)
     except _NotJsonError:
         return None
-    return [_record(element) for element in document] if isinstance(document, list) else [_record(document)]
+    elements = document if isinstance(document, list) else [document]
+    return until_bad(map(_record, elements), stop_at_bad=stop_at_bad)
 
 
-def _fast_array(body: bytes) -> list[Record] | None:
-    """Read an array whose elements are all plainly good."""
+def _loaded(body: bytes) -> list[Any]:
+    """Return the elements of an array, none for a body that is not one whole array."""
     try:
         elements = orjson.loads(body)
     except orjson.JSONDecodeError:
+        return []
+    return elements if isinstance(elements, list) else []
+
+
+def _fast_array(body: bytes, elements: list[Any]) -> list[Record] | None:
+    """Read an array whose elements are all plainly good, and at least one."""
+    if not elements:
         return None
     records: list[Record] = []
     for fields in elements:
@@ -129,6 +151,9 @@ def _without_repeats(text: bytes, quotes: int) -> bool:
     A repeated key, of which the fast parser keeps the last, leaves more marks in the text than in the result.
     """
     return text.count(b'"') == quotes and b"\\" not in text
+
+
+_SKIPPED = Query("(not looked at)")
 
 
 class _NotJsonError(Exception):

@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 DEFAULT_TOP_N = 10
@@ -129,6 +129,18 @@ def record_from(fields: Mapping[str, object]) -> Record:
     except _BadFieldError as bad:
         return bad.record._replace(user_id=user_id)
     return Query(user_id, top_n, exclude_seen)
+
+
+def until_bad(records: Iterable[Record], *, stop_at_bad: bool) -> list[Record]:
+    """List records, up to the first bad one where nothing after it matters."""
+    if not stop_at_bad:
+        return list(records)
+    listed: list[Record] = []
+    for record in records:
+        listed.append(record)
+        if isinstance(record, BadRecord):
+            break
+    return listed
 
 
 def shortened(text: str) -> str:

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -36,8 +37,11 @@ from factorbox.serving.settings import Settings, settings_from
 DRAIN_SECONDS = 25
 # Longer than a client pauses between two requests: a connection that closes meanwhile costs it an error.
 KEEP_ALIVE_SECONDS = 75
-# Threads of a worker: all requests of a transform job may reach the same one, and /ping wants one as well.
-MIN_THREADS = 4
+# Seconds that a client may pause within a request: the thread that waits for it is wanted by others.
+STALL_SECONDS = 60
+# Threads of a worker: all requests of a transform job may reach the same one, and /ping wants one even beside clients
+# that stall. They cost little: the work is done by one processor however many there are.
+MIN_THREADS = 16
 BACKLOG = 2048
 
 _logger = logging.getLogger(__name__)
@@ -133,6 +137,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         """Make the application; gunicorn calls this once, in the master."""
         return create_app(self._recommender, settings=self._settings, workers=self._workers, ready=self._ready.is_set)
 
+    def run(self) -> None:
+        """Serve until a signal ends the master."""
+        _Master(self).run()
+
     def _warm_up(self, worker: Any) -> None:
         """Make the first product of a worker; one that fails ends the server."""
         try:
@@ -144,10 +152,23 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._ready.set()
 
 
+class _Master(Arbiter):  # type: ignore[misc]
+    """gunicorn's master without what would load the code anew: there is one model and one configuration."""
+
+    def handle_hup(self) -> None:
+        """End in order when the terminal closes."""
+        self.handle_term()
+
+    def handle_usr2(self) -> None:
+        """Start no second master."""
+
+
 def _bind(port: int) -> socket.socket:
     """Take the port without listening on it: nothing connects before the model is loaded."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Every accepted connection inherits it; gunicorn's threads would wait for ever.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALL_SECONDS, 0))
     try:
         listener.bind(("0.0.0.0", port))
     except OSError:
