@@ -9,7 +9,6 @@ import pytest
 from factorbox.serving import invocations
 from factorbox.serving.invocations import Invocations
 from factorbox.serving.media_types import Format
-from factorbox.serving.queries import BadRecord
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.settings import Settings
 from serving.fakes import FakeRecommender
