@@ -168,7 +168,7 @@ def _decoded(text: bytes) -> object:
         byte = text[error.start]
         raise _NotJsonError(f"is not UTF-8 (byte 0x{byte:02x} at position {error.start + 1})") from None
     except JSONDecodeError as error:
-        raise _NotJsonError(f"is not valid JSON ({error.msg} at column {error.colno})") from None
+        raise _NotJsonError(f"is not valid JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from None
     except RecursionError:
         raise _NotJsonError("is nested too deeply") from None
 
