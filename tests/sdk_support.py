@@ -11,6 +11,9 @@ import pytest
 from local_sagemaker import LocalSageMaker
 from local_sagemaker.notebook import METADATA, notebook_role
 
+ECR_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/recommender:1"
+"""An image as notebooks name it."""
+
 _SCRIPT = Path(__file__).parent / "local_sagemaker" / "sdk_v2_session.py"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import IO
+from typing import Protocol
 
 LONGEST_LINE = 256 * 1024
 """Bytes; CloudWatch Logs takes events of this size. A longer line comes in pieces."""
@@ -11,7 +11,14 @@ LONGEST_LINE = 256 * 1024
 _CHUNK = 64 * 1024
 
 
-def hand_on_lines(stream: IO[bytes], *, on_line: Callable[[str], None]) -> None:
+class Source(Protocol):
+    """Where the output comes from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; none at the end."""
+
+
+def hand_on_lines(stream: Source, *, on_line: Callable[[str], None]) -> None:
     r"""Read a stream to its end and hand on its lines as they come.
 
     Should ``on_line`` fail, the rest is read all the same, so that the container never blocks on a full pipe; the

@@ -7,6 +7,7 @@ without a handler ends at SIGTERM instead of ignoring it, and the superuser can 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -23,7 +24,9 @@ from local_sagemaker.runners import ContainerSpec, RunnerError
 
 # A container does not see the caller's shell: no credentials, no settings, no PYTHONPATH.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "TMPDIR", "TZ", "USER")
-# How long output may still come once every process of the group is dead: a process that left it may hold the pipe.
+# How long output may still come once every process of the group is dead: a process that left it may hold the pipe,
+# silently or writing on.
+_SILENCE_SECONDS = 0.25
 _LAST_LINES_SECONDS = 2.0
 
 
@@ -78,6 +81,7 @@ class ProcessRunner:
         try:
             process = subprocess.Popen(
                 [program, *command[1:]],
+                bufsize=0,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -88,7 +92,13 @@ class ProcessRunner:
         except OSError as error:
             self._give_back(port)
             raise RunnerError(f"{program} cannot be started: {error.strerror or error}") from error
-        self._session.note_process(process.pid)
+        try:
+            self._session.note_process(process.pid)
+        except OSError as error:
+            kill_group(process.pid)
+            process.communicate()
+            self._give_back(port)
+            raise RunnerError(f"the process of {program} cannot be noted: {error}") from error
         return ProcessContainer(process, port=port, on_line=on_line, on_end=lambda: self._ended(process.pid, port=port))
 
     def _free_port(self) -> int:
@@ -125,6 +135,7 @@ class ProcessContainer:
         self._process = process
         self._on_end = on_end
         self._code: int | None = None
+        self._ended = threading.Event()
         self._over = threading.Event()
         self.address = None if port is None else ("127.0.0.1", port)
         self._reader = threading.Thread(target=self._read, args=(on_line,), daemon=True)
@@ -155,14 +166,33 @@ class ProcessContainer:
 
     def _read(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as stream:
-            hand_on_lines(stream, on_line=on_line)
+        with self._process.stdout as pipe:
+            hand_on_lines(_Output(pipe.fileno(), ended=self._ended), on_line=on_line)
 
     def _watch(self) -> None:
         code = self._process.wait()
         # As in a container, nothing outlives the first process.
         kill_group(self._process.pid)
+        self._ended.set()
         self._reader.join(_LAST_LINES_SECONDS)
         self._on_end()
         self._code = 128 - code if code < 0 else code
         self._over.set()
+
+
+class _Output:
+    """A pipe that is at its end when no one can write any more, or is silent after the processes have ended."""
+
+    def __init__(self, pipe: int, *, ended: threading.Event) -> None:
+        self._pipe = pipe
+        self._ended = ended
+        self._poll = select.poll()
+        self._poll.register(pipe, select.POLLIN)
+
+    def read(self, size: int, /) -> bytes:
+        while True:
+            ended = self._ended.is_set()
+            if self._poll.poll(_SILENCE_SECONDS * 1000):
+                return os.read(self._pipe, size)
+            if ended:
+                return b""

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import boto3
-import botocore.session
+from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape
 
 from local_sagemaker.errors import ServiceError, invalid
@@ -37,7 +37,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 @cache
 def service_model() -> ServiceModel:
     """Return botocore's model of the SageMaker API."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+    # Without a session, which would heed the user's profiles.
+    return ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
 
 
 def validate(operation: str, params: dict[str, Any]) -> None:

@@ -28,10 +28,8 @@ def main() -> None:
     options = parser.parse_args()
     role = options.role or sagemaker.get_execution_role()
     assert role.startswith("arn:aws:iam::")
-    began = time.monotonic()
     program = notebook if options.program == "notebook" else estimator
     program(options.folder, image=options.image, role=role)
-    print(f"{options.program}: {time.monotonic() - began:.1f} s")
 
 
 def notebook(folder: Path, *, image: str, role: str) -> None:
@@ -124,7 +122,7 @@ def estimator(folder: Path, *, image: str, role: str) -> None:
         instance_type="ml.m5.large",
         output_path=f"s3://{session.default_bucket()}/sdk/output",
         base_job_name="sdk",
-        # All arrive as text: "2", "0.5", "True".
+        # The SDK sends all of them as text.
         hyperparameters={"algorithm": "bpr", "epochs": 2, "embedding_dim": 8, "learning_rate": 0.05},
         metric_definitions=[{"Name": "train:loss", "Regex": r"train_loss=([0-9.eE+-]+)"}],
         sagemaker_session=session,

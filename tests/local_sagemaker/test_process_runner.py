@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -82,6 +83,12 @@ def ends(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def open_pipes() -> set[str]:
+    """Return the pipes that this process has open."""
+    names = (os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return {name for name in names if name.startswith("pipe:")}
 
 
 def get(container: ProcessContainer, body: bytes) -> bytes:
@@ -167,6 +174,27 @@ def test_no_child_outlives_the_first_process(runner: ProcessRunner, tmp_path: Pa
     container = runner.start(spec_of(tmp_path / "ml", "leave-a-child"), on_line=lines.add)
     assert container.wait() == 0
     assert ends(int(lines[0]))
+
+
+def test_a_daemon_that_holds_the_output_holds_up_nothing(runner: ProcessRunner, tmp_path: Path, lines: Lines) -> None:
+    before = open_pipes()
+    container = runner.start(spec_of(tmp_path / "ml", "leave-a-daemon"), on_line=lines.add)
+    try:
+        assert container.wait() == 0
+        container.remove()
+        assert open_pipes() == before
+    finally:
+        os.kill(int(lines[0]), signal.SIGKILL)
+
+
+def test_a_process_that_cannot_be_noted_is_ended(tmp_path: Path, lines: Lines) -> None:
+    session = Session(tmp_path / "sessions")
+    runner = ProcessRunner(container=CONTAINERS / "runner_probe", session=session)
+    session.close()
+    before = open_pipes()
+    with pytest.raises(RunnerError, match="cannot be noted"):
+        runner.start(spec_of(tmp_path / "ml", "ignore-sigterm"), on_line=lines.add)
+    assert open_pipes() == before
 
 
 def test_remove_ends_it_and_may_be_called_twice(runner: ProcessRunner, tmp_path: Path, lines: Lines) -> None:
