@@ -13,6 +13,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 from local_sagemaker import docker_cli
 from local_sagemaker.container_output import hand_on_lines
@@ -167,26 +168,77 @@ class DockerContainer:
 
     def _watch(self) -> None:
         identity = self._parts.container
-        # docker logs, unlike docker attach, misses nothing that was printed before, and slows nobody down.
-        with subprocess.Popen(
-            ["docker", "logs", "--follow", identity],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as logs:
-            reader = threading.Thread(
-                target=hand_on_lines, args=(logs.stdout,), kwargs={"on_line": self._on_line}, daemon=True
-            )
+        with _WholeLog(identity) as log:
+            reader = threading.Thread(target=hand_on_lines, args=(log,), kwargs={"on_line": self._on_line}, daemon=True)
             reader.start()
             code = _wait(identity)
-            reader.join(_LAST_LINES_SECONDS)
-            logs.kill()
+            log.end(within_seconds=_LAST_LINES_SECONDS)
             reader.join()
         if code == KILLED and _ran_out_of_memory(identity):
             self._on_line("the container was killed because it used more memory than it may (OOMKilled)")
         self._code = code
         self._over.set()
+
+
+class _WholeLog:
+    """Everything that a container prints, as it comes.
+
+    docker logs, unlike docker attach, misses nothing that was printed before, and slows nobody down. But while it
+    follows it may end a moment early: what is missing then is read from the log of the ended container.
+    """
+
+    def __init__(self, identity: str) -> None:
+        self._identity = identity
+        self._ended = threading.Event()
+        self._seen = 0
+        self._following = self._open("--follow")
+        self._rest: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in (self._following, self._rest):
+            if process is not None:
+                process.kill()
+                # Closes the pipe and waits.
+                with process:
+                    pass
+
+    def end(self, *, within_seconds: float) -> None:
+        """Say that the container has ended: what follows it has so long to finish."""
+        try:
+            self._following.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            self._following.kill()
+        self._ended.set()
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes; none once the container has ended and its log has been read."""
+        if self._rest is None:
+            if chunk := _read(self._following, size):
+                self._seen += len(chunk)
+                return chunk
+            self._ended.wait()
+            self._rest = self._open()
+            seen = self._seen
+            while seen and (skipped := _read(self._rest, min(seen, size))):
+                seen -= len(skipped)
+        return _read(self._rest, size)
+
+    def _open(self, *options: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["docker", "logs", *options, self._identity],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.read1(size)  # type: ignore[attr-defined, no-any-return]
 
 
 def _environment(spec: ContainerSpec) -> list[str]:
