@@ -1,0 +1,127 @@
+"""factorbox itself in jobs of the local SageMaker: bad records in each mode, filters and a join."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from factorbox.models import ALGORITHMS
+from local_sagemaker import LocalSageMaker
+
+BUCKET = "a-bucket"
+ROWS = "\n".join(["user_id,item_id", *(f"u{u},i{(u * k) % 7}" for u in range(20) for k in range(1, 4))])
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalSageMaker]:
+    with LocalSageMaker(runner="process", bucket=BUCKET, quiet=True) as running:
+        running.client("s3").put_object(Bucket=BUCKET, Key="train/rows.csv", Body=ROWS.encode())
+        yield running
+
+
+def train(local: LocalSageMaker, name: str, **hyperparameters: str) -> None:
+    client = local.client("sagemaker")
+    client.create_training_job(
+        TrainingJobName=name,
+        RoleArn=local.role,
+        AlgorithmSpecification={"TrainingImage": "factorbox", "TrainingInputMode": "File"},
+        HyperParameters={"epochs": "2", "embedding_dim": "4", **hyperparameters},
+        InputDataConfig=[
+            {
+                "ChannelName": "training",
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train"}},
+            }
+        ],
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/output"},
+        ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5},
+        StoppingCondition={"MaxRuntimeInSeconds": 600},
+    )
+    client.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=name)
+    job = client.describe_training_job(TrainingJobName=name)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    client.create_model(
+        ModelName=name,
+        ExecutionRoleArn=local.role,
+        PrimaryContainer={"Image": "factorbox", "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]},
+    )
+
+
+@pytest.fixture(scope="module")
+def model(local: LocalSageMaker) -> str:
+    train(local, "model")
+    return "model"
+
+
+def transform(local: LocalSageMaker, model: str, name: str, body: str, **changes: Any) -> tuple[str, str]:
+    """Run a transform job over one object; return its status and its output, which is empty where there is none."""
+    client, s3 = local.client("sagemaker"), local.client("s3")
+    s3.put_object(Bucket=BUCKET, Key=f"{name}/requests", Body=body.encode())
+    client.create_transform_job(
+        TransformJobName=name,
+        ModelName=model,
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/requests"}},
+            "ContentType": "application/jsonlines",
+            "SplitType": "Line",
+        },
+        TransformOutput={
+            "S3OutputPath": f"s3://{BUCKET}/{name}-out",
+            "Accept": "application/jsonlines",
+            "AssembleWith": "Line",
+        },
+        TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
+        **changes,
+    )
+    while (status := str(client.describe_transform_job(TransformJobName=name)["TransformJobStatus"])) == "InProgress":
+        time.sleep(0.1)
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}-out/").get("Contents", [])
+    return status, "".join(s3.get_object(Bucket=BUCKET, Key=o["Key"])["Body"].read().decode() for o in listed)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_passes_a_training_and_a_transform_job(local: LocalSageMaker, algorithm: str) -> None:
+    name = algorithm.replace("_", "-")
+    train(local, f"{name}-model", algorithm=algorithm)
+    status, output = transform(local, f"{name}-model", f"{name}-transform", '{"user_id": "u1", "top_n": "2"}')
+    assert status == "Completed"
+    assert len(json.loads(output)["recommendations"]) == 2
+
+
+def test_a_bad_record_fails_the_object_and_the_log_names_it(local: LocalSageMaker, model: str) -> None:
+    status, output = transform(local, model, "strict", '{"user_id": "u1"}\n{"user_id": "u2", "top_n": 0}\n')
+    assert (status, output) == ("Failed", "")
+    logs = local.client("logs")
+    group = "/aws/sagemaker/TransformJobs"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="strict/")["logStreams"]
+    messages = [
+        event["message"]
+        for stream in streams
+        for event in logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+    ]
+    assert any("record 2: top_n 0 is not a whole number" in message for message in messages)
+
+
+def test_a_marked_bad_record_leaves_the_others_alone(local: LocalSageMaker, model: str) -> None:
+    body = '{"user_id": "u1", "top_n": 1}\n{"user_id": "u2", "top_n": 0}\n{"user_id": "u3", "top_n": 1}\n'
+    status, output = transform(local, model, "marked", body, Environment={"BAD_RECORDS": "mark"})
+    assert status == "Completed"
+    answers = [json.loads(line) for line in output.splitlines()]
+    assert [answer["user_id"] for answer in answers] == ["u1", "u2", "u3"]
+    assert answers[1]["error"]["field"] == "top_n"
+
+
+def test_input_is_filtered_and_joined_with_the_answers(local: LocalSageMaker, model: str) -> None:
+    body = (
+        '{"id": 7, "request": {"user_id": "u1", "top_n": 1}}\n{"id": 8, "request": {"user_id": "nobody", "top_n": 2}}\n'
+    )
+    processing = {"InputFilter": "$.request", "JoinSource": "Input", "OutputFilter": "$['id','SageMakerOutput']"}
+    status, output = transform(local, model, "joined", body, DataProcessing=processing)
+    assert status == "Completed"
+    answers = [json.loads(line) for line in output.splitlines()]
+    assert [answer["id"] for answer in answers] == [7, 8]
+    assert [len(answer["SageMakerOutput"]["recommendations"]) for answer in answers] == [1, 2]
+    assert answers[1]["SageMakerOutput"]["known_user"] is False
