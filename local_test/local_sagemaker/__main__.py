@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -23,6 +24,8 @@ from local_sagemaker.runners import RunnerError
 from local_sagemaker.server import LocalSageMaker
 
 DEFAULT_PORT = 4580
+_MAX_PORT = 65535
+_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 
 # They would win over what env prints.
 _IN_THE_WAY = (
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     start = commands.add_parser("start", help="serve the AWS API on 127.0.0.1 until Ctrl-C or SIGTERM")
     env = commands.add_parser("env", help="print export lines for a local SageMaker that runs")
     for command in (start, env):
-        command.add_argument("--port", type=int, default=DEFAULT_PORT, help="(default: %(default)s)")
+        command.add_argument("--port", type=_port, default=DEFAULT_PORT, help="(default: %(default)s)")
     start.add_argument(
         "--runner",
         choices=("auto", "docker", "process"),
@@ -72,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder whose train and serve run without Docker (default: container/ of this checkout)",
     )
-    start.add_argument("--bucket", metavar="NAME", help="a bucket to make, which is also the SDK's default bucket")
+    start.add_argument(
+        "--bucket", type=_bucket, metavar="NAME", help="a bucket to make, which is also the SDK's default bucket"
+    )
     start.add_argument("--region", default="us-east-1", help="(default: %(default)s)")
     start.add_argument("--quiet", action="store_true", help="keep the output of containers out of this terminal")
     start.add_argument("--notebook", action="store_true", help="make the SDK's get_execution_role() work without AWS")
@@ -84,6 +89,20 @@ def _image(text: str) -> tuple[str, str]:
     if not name or not separator or not tag:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TAG, such as recommender:1=factorbox")
     return name, tag
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to {_MAX_PORT}")
+    return int(text)
+
+
+def _bucket(text: str) -> str:
+    if not _BUCKET.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no bucket name: give 3 to 63 lower-case letters, digits, dots and hyphens"
+        )
+    return text
 
 
 def _start(options: argparse.Namespace) -> int:
@@ -117,6 +136,8 @@ def _print_environment(port: int) -> int:
     try:
         with direct.open(f"http://{HOST}:{port}{ENVIRONMENT_PATH}", timeout=10) as answer:
             variables = json.load(answer)
+        if not isinstance(variables, dict):
+            raise ValueError("something else does")
     except (urllib.error.URLError, ValueError) as error:
         print(
             f"local_sagemaker: no local SageMaker answers at {HOST}:{port} ({error}):"

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import DechunkedInput
 from werkzeug.wsgi import LimitedStream
 
@@ -70,7 +71,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Show what went wrong with a connection, unless its client just went away."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | ClientDisconnected):
             super().handle_error(request, client_address)
 
     def close(self, *, timeout: float) -> None:
@@ -95,6 +96,12 @@ class _Handler(BaseHTTPRequestHandler):
         if name.startswith("do_"):
             return self._handle_request
         raise AttributeError(name)
+
+    def handle_expect_100(self) -> bool:
+        """Say that the body may come, at once: clients such as botocore wait a second for it, then send anyway."""
+        go_on = super().handle_expect_100()
+        self.wfile.flush()
+        return go_on
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: a request is no event."""

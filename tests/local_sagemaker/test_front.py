@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,18 @@ def test_a_connection_is_kept_for_many_requests(connection: http.client.HTTPConn
     connection.request("POST", "/", iter([b"{", b"}"]), {"X-Amz-Target": "SageMaker.ListModels"}, encode_chunked=True)
     assert json.loads(connection.getresponse().read()) == {"Models": []}
     assert connection.sock is first
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it_first(local: LocalSageMaker) -> None:
+    # Without it botocore waits a second before it sends: every upload took one.
+    with socket.create_connection(("127.0.0.1", local.port), timeout=10) as client:
+        head = (
+            f"PUT /bucket/key HTTP/1.1\r\nHost: 127.0.0.1:{local.port}\r\nContent-Length: 1\r\nExpect: 100-continue\r\n"
+        )
+        client.sendall(head.encode() + b"\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.sendall(b"x")
+        assert client.recv(4096).startswith(b"HTTP/1.1 ")
 
 
 def test_a_content_length_that_is_no_number_is_refused(connection: http.client.HTTPConnection) -> None:

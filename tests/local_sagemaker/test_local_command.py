@@ -41,6 +41,20 @@ def test_an_image_is_name_and_tag(image: str, capsys: pytest.CaptureFixture[str]
     assert "is not NAME=TAG" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "x"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["start", f"--port={port}"])
+    assert "is no port: give a number from 0 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bucket", ["ab", "Bad_Bucket", "a..b", "-abc", "a" * 64])
+def test_a_bucket_name_that_aws_refuses_is_refused(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["start", f"--bucket={bucket}"])
+    assert "is no bucket name" in capsys.readouterr().err
+
+
 def test_the_notebooks_role_is_there_and_goes(tmp_path: Path) -> None:
     path = tmp_path / "ml" / "metadata" / "resource-metadata.json"
     with notebook_role(ROLE, path=path) as told:
