@@ -7,6 +7,11 @@ SageMaker contract only, so it drives any image that reads the channel `training
 from __future__ import annotations
 
 import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # The imports take a while; until `main` can clean up, Ctrl-C just ends the program, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline and return the exit code."""
     options = read_options(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Made()
 
     def run() -> None:

@@ -52,6 +52,8 @@ class FakeSageMaker:
         What is found in the log of the next training job; None for a container that logs none.
     model, output
         The files in the archives that training leaves; no output.tar.gz where there are none.
+    interrupted_in
+        The operation that is interrupted when it has made its thing, before it answers.
     """
 
     def __init__(self, s3: Any, logs: Any) -> None:
@@ -61,6 +63,7 @@ class FakeSageMaker:
         self.training_ends: tuple[str, str] = ("Completed", "")
         self.transform_ends: tuple[str, str] = ("Completed", "")
         self.endless = False
+        self.interrupted_in: str | None = None
         self.metrics: dict[str, float] | None = {"rows": 100.0, "users": 10.0, "items": 20.0}
         self.model = manifest(pairs=97, users=10, items=20)
         self.output = {"requests/part-0000.jsonl": b'{"user_id": "007", "top_n": "10"}\n{"user_id":"b","top_n":"10"}\n'}
@@ -81,11 +84,12 @@ class FakeSageMaker:
 
     def create_training_job(self, **request: Any) -> None:
         """Run a training job: at once, unless it is endless."""
-        self._accept("CreateTrainingJob", request)
+        self._accept("CreateTrainingJob", request, name=request["TrainingJobName"], there=self._training)
         name, (status, reason) = request["TrainingJobName"], self.training_ends
         prefix = f"{request['OutputDataConfig']['S3OutputPath']}/{name}/output"
         description: dict[str, Any] = {**request, "TrainingJobStatus": "InProgress", "SecondaryStatusTransitions": []}
         self._training[name] = description
+        self._interrupt("CreateTrainingJob")
         self._log("/aws/sagemaker/TrainingJobs", f"{name}/algo-1-1", TRAINING_LOG)
         if self.endless:
             return
@@ -117,8 +121,9 @@ class FakeSageMaker:
 
     def create_model(self, **request: Any) -> None:
         """Create a model."""
-        self._accept("CreateModel", request)
+        self._accept("CreateModel", request, name=request["ModelName"], there=self._models)
         self._models[request["ModelName"]] = request
+        self._interrupt("CreateModel")
 
     def describe_model(self, *, ModelName: str) -> dict[str, Any]:
         """Describe it."""
@@ -126,13 +131,17 @@ class FakeSageMaker:
 
     def delete_model(self, *, ModelName: str) -> None:
         """Delete it."""
+        if ModelName not in self._models:
+            raise refusal("DeleteModel", f'Could not find model "{ModelName}".')
         del self._models[ModelName]
         self.deleted.append(ModelName)
 
     def create_transform_job(self, **request: Any) -> None:
         """Answer every request, or fail."""
-        self._accept("CreateTransformJob", request)
+        self._accept("CreateTransformJob", request, name=request["TransformJobName"], there=self._transform)
         name, (status, reason) = request["TransformJobName"], self.transform_ends
+        self._transform[name] = {**request, "TransformJobStatus": "InProgress"}
+        self._interrupt("CreateTransformJob")
         self._transform[name] = {**request, "TransformJobStatus": status, "FailureReason": reason}
         if status != "Completed":
             return
@@ -146,11 +155,32 @@ class FakeSageMaker:
 
     def describe_transform_job(self, *, TransformJobName: str) -> dict[str, Any]:
         """Describe it."""
+        if TransformJobName not in self._transform:
+            raise refusal("DescribeTransformJob", f"Could not find requested job with name: {TransformJobName}")
         return self._transform[TransformJobName]
 
-    def _accept(self, operation: str, request: dict[str, Any]) -> None:
+    def stop_transform_job(self, *, TransformJobName: str) -> None:
+        """Stop it at once."""
+        self._transform[TransformJobName]["TransformJobStatus"] = "Stopped"
+
+    def running(self) -> list[str]:
+        """Return the names of the jobs that have not ended."""
+        training = [name for name, job in self._training.items() if job["TrainingJobStatus"] == "InProgress"]
+        return training + [name for name, job in self._transform.items() if job["TransformJobStatus"] == "InProgress"]
+
+    def models(self) -> list[str]:
+        """Return the names of the models."""
+        return list(self._models)
+
+    def _accept(self, operation: str, request: dict[str, Any], *, name: str, there: Mapping[str, Any]) -> None:
         validate_parameters(request, _service().operation_model(operation).input_shape)
+        if name in there:
+            raise refusal(operation, f"{name} exists already", code="ResourceInUse")
         self.requests.append((operation, request))
+
+    def _interrupt(self, operation: str) -> None:
+        if self.interrupted_in == operation:
+            raise KeyboardInterrupt
 
     def _put(self, uri: str, body: bytes) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -169,6 +199,6 @@ def _service() -> ServiceModel:
     return get_session().get_service_model("sagemaker")
 
 
-def refusal(operation: str, message: str) -> ClientError:
+def refusal(operation: str, message: str, *, code: str = "ValidationException") -> ClientError:
     """Make what boto3 raises where SageMaker refuses a request."""
-    return ClientError({"Error": {"Code": "ValidationException", "Message": message}}, operation)
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)

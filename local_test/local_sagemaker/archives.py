@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import logging
 import os
 import shutil
 import tarfile
@@ -12,6 +14,11 @@ from typing import IO
 
 # Factors hardly compress: level 9 takes ten times as long for a few per cent.
 _LEVEL = 1
+# Deeper folders could neither be made nor removed: both take a call within a call for each.
+_DEEPEST = 200
+_LONGEST_SHOWN = 100
+
+_log = logging.getLogger(__name__)
 
 
 class ArchiveError(Exception):
@@ -26,7 +33,7 @@ def pack(folder: Path, target: Path) -> bool:
     Parameters
     ----------
     folder
-        What to pack; may be missing.
+        What to pack; may be missing. A symbolic link in its place is not followed, and counts as an empty folder.
     target
         The archive to write.
 
@@ -40,6 +47,9 @@ def pack(folder: Path, target: Path) -> bool:
     ArchiveError
         Where a file cannot be read.
     """
+    if folder.is_symlink():
+        _log.warning("%s is a symbolic link in place of a folder: it is not followed, and nothing is packed", folder)
+        return False
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     try:
@@ -75,8 +85,8 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises
     ------
     ArchiveError
-        Where it is no complete ``.tar.gz``, or a member would leave the folder or is no file, folder or link. Files
-        that came before that member may have been written.
+        Where it is no complete ``.tar.gz``, or a member would leave the folder, cannot be made there, leads in
+        a circle or is no file, folder or link. Files that came before that member may have been written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     links: list[tarfile.TarInfo] = []
@@ -95,13 +105,13 @@ def unpack(archive: Path, folder: Path) -> None:
                 elif member.isfile() and (source := members.extractfile(member)):
                     _write(source, target, executable=bool(member.mode & 0o100))
                 else:
-                    raise ArchiveError(f"the archive's member {member.name!r} is no file, folder or link")
+                    raise ArchiveError(f"the archive's member {_shown(member.name)} is no file, folder or link")
             _check_rest(stream)
         member = None
         _make_links(links, folder=folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ArchiveError(f"not a complete .tar.gz archive: {error}") from error
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise _cannot(member, error) from error
 
 
@@ -109,6 +119,12 @@ def _target(member: tarfile.TarInfo, name: str, *, folder: Path) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not (path.parts or member.isdir()):
         raise _leaves(member, name)
+    if "\0" in name:
+        raise ArchiveError(f"the archive's member {_shown(member.name)} cannot be unpacked: NUL in {_shown(name)}")
+    if len(path.parts) > _DEEPEST:
+        raise ArchiveError(
+            f"the archive's member {_shown(member.name)} cannot be unpacked: it is more than {_DEEPEST} folders deep"
+        )
     return folder / path
 
 
@@ -136,33 +152,50 @@ def _make_links(links: list[tarfile.TarInfo], *, folder: Path) -> None:
     try:
         for member in links:
             target = inside / PurePosixPath(member.name)
-            if target.parent.resolve() != target.parent:
-                raise _leaves(member, member.name)
             try:
+                if target.parent.resolve() != target.parent:
+                    raise _leaves(member, member.name)
                 _replace(target)
                 target.symlink_to(member.linkname)
-            except OSError as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise _cannot(member, error) from error
             made.append(target)
         for member in links:
             target = inside / PurePosixPath(member.name)
             absolute = PurePosixPath(member.linkname).is_absolute()
-            if absolute or not Path(os.path.realpath(target)).is_relative_to(inside):
-                raise _leaves(member, member.linkname)
+            try:
+                if absolute or not Path(os.path.realpath(target)).is_relative_to(inside):
+                    raise _leaves(member, member.linkname)
+                _check_end(target)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise _cannot(member, error) from error
     except BaseException:
         for target in made:
             target.unlink(missing_ok=True)
         raise
 
 
+def _check_end(link: Path) -> None:
+    """Raise ``OSError`` for a link that leads in a circle; one to nothing is fine."""
+    try:
+        link.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise
+
+
 def _leaves(member: tarfile.TarInfo, name: str) -> ArchiveError:
-    to = "" if name == member.name else f" through its target {name!r}"
-    return ArchiveError(f"the archive's member {member.name!r} leaves the folder that it is unpacked into{to}")
+    to = "" if name == member.name else f" through its target {_shown(name)}"
+    return ArchiveError(f"the archive's member {_shown(member.name)} leaves the folder that it is unpacked into{to}")
 
 
-def _cannot(member: tarfile.TarInfo | None, error: OSError) -> ArchiveError:
-    place = f"the archive's member {member.name!r}" if member else "the archive"
-    return ArchiveError(f"{place} cannot be unpacked: {error.strerror or error}")
+def _cannot(member: tarfile.TarInfo | None, error: Exception) -> ArchiveError:
+    place = f"the archive's member {_shown(member.name)}" if member else "the archive"
+    return ArchiveError(f"{place} cannot be unpacked: {getattr(error, 'strerror', None) or error}")
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
 
 
 def _check_rest(stream: gzip.GzipFile) -> None:

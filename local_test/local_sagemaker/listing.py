@@ -46,14 +46,15 @@ def list_page(
     Raises
     ------
     ServiceError
-        ``ValidationException`` for a ``NextToken`` that this operation did not give.
+        ``ValidationException`` for a ``NextToken`` that this operation did not give, and for a time that is none.
     """
+    bounds = _bounds(request)
     by = request.get("SortBy", "CreationTime")
     order = request.get("SortOrder")
     reverse = order == "Descending" if order else descending
     # The name makes the order total, so that a page can begin right after the entry at which the last one ended.
     ordered = sorted(
-        ((_sort_key(entry, by), entry) for entry in entries if _wanted(entry, request)),
+        ((_sort_key(entry, by), entry) for entry in entries if _wanted(entry, request, bounds)),
         key=lambda pair: pair[0],
         reverse=reverse,
     )
@@ -67,22 +68,31 @@ def list_page(
     return page
 
 
-def _wanted(entry: Entry, request: Mapping[str, Any]) -> bool:
+def _wanted(entry: Entry, request: Mapping[str, Any], bounds: Mapping[str, datetime]) -> bool:
     if request.get("NameContains", "").lower() not in entry.name.lower():
         return False
     if request.get("StatusEquals", entry.status) != entry.status:
         return False
     for prefix, time in (("CreationTime", entry.creation_time), ("LastModifiedTime", entry.last_modified_time)):
-        after, before = request.get(f"{prefix}After"), request.get(f"{prefix}Before")
-        if time is not None and (
-            (after is not None and time <= _time(after)) or (before is not None and time >= _time(before))
-        ):
+        after, before = bounds.get(f"{prefix}After"), bounds.get(f"{prefix}Before")
+        if time is not None and ((after and time <= after) or (before and time >= before)):
             return False
     return True
 
 
-def _time(value: float | datetime) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
+def _bounds(request: Mapping[str, Any]) -> dict[str, datetime]:
+    """Return the times that a request gives, by parameter."""
+    fields = [f"{prefix}{side}" for prefix in ("CreationTime", "LastModifiedTime") for side in ("After", "Before")]
+    return {field: _time(request[field], field=field) for field in fields if request.get(field) is not None}
+
+
+def _time(value: float | datetime, *, field: str) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise invalid(f"{field} {value} is no time: give seconds since 1970, within the years 1 to 9999") from None
 
 
 def _sort_key(entry: Entry, by: str) -> tuple[str, str]:

@@ -68,6 +68,8 @@ def read_json(environ: WSGIEnvironment) -> dict[str, Any]:
         params = json.loads(body or b"{}", object_pairs_hook=_without_nulls)
     except ValueError as error:
         raise ServiceError("SerializationException", f"The request is no JSON: {error}") from None
+    except RecursionError:
+        raise ServiceError("SerializationException", "The request is JSON that is nested too deeply") from None
     if not isinstance(params, dict):
         raise ServiceError("SerializationException", "The request is JSON, and no object: send the parameters by name")
     return params

@@ -274,6 +274,8 @@ def _parse_manifest(content: bytes, *, uri: str) -> tuple[str, list[str]]:
         entries = json.loads(content)
     except ValueError as error:
         raise invalid(f"The manifest at {uri} is no JSON: {error}") from None
+    except RecursionError:
+        raise invalid(f"The manifest at {uri} is JSON that is nested too deeply") from None
     match entries:
         case [{"prefix": str(prefix)}, *names] if _all_texts(names):
             return prefix, list(dict.fromkeys(names))

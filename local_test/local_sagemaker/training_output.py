@@ -1,10 +1,12 @@
 """What a training job leaves: the model, its other output, its checkpoints and the reason of its failure.
 
-Links are never followed: a container could point one at any file of this machine.
+Links are never followed, nor is one in place of a folder of the contract, which counts as empty: a container could
+point one at any file of this machine.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,8 @@ from local_sagemaker.storage import Storage, split_uri
 
 # FailureReason holds 1,024 characters: leaves room for what stands around the text of the failure file.
 _LONGEST_FAILURE = 980
+
+_log = logging.getLogger(__name__)
 
 
 def upload_model(base: Path, *, job: str, output: Mapping[str, Any], storage: Storage, scratch: Path) -> str:
@@ -37,12 +41,12 @@ def upload_model(base: Path, *, job: str, output: Mapping[str, Any], storage: St
     bucket, place = _place(output, job=job)
     key = output.get("KmsKeyId", "")
     if output.get("CompressionType") == "NONE":
-        for path in _files(base / "model"):
+        for path in _files(base, "model"):
             name = path.relative_to(base).as_posix()
             storage.upload(path, bucket, f"{place}/{name}", kms_key=key)
         return f"s3://{bucket}/{place}/model/"
     archive = scratch / "model.tar.gz"
-    if pack(base / "model", archive):
+    if not _is_linked(base, "model") and pack(base / "model", archive):
         storage.upload(archive, bucket, f"{place}/model.tar.gz", kms_key=key)
     return f"s3://{bucket}/{place}/model.tar.gz"
 
@@ -51,7 +55,7 @@ def upload_data(base: Path, *, job: str, output: Mapping[str, Any], storage: Sto
     """Store the content of /opt/ml/output/data as ``output.tar.gz``, where there is any; see ``upload_model``."""
     bucket, place = _place(output, job=job)
     archive = scratch / "output.tar.gz"
-    if pack(base / "output" / "data", archive):
+    if not _is_linked(base, "output", "data") and pack(base / "output" / "data", archive):
         storage.upload(archive, bucket, f"{place}/output.tar.gz", kms_key=output.get("KmsKeyId", ""))
 
 
@@ -62,7 +66,7 @@ def upload_checkpoints(folder: Path, uri: str, *, storage: Storage) -> None:
     here, and so they are copied when it has ended.
     """
     bucket, prefix = split_uri(uri.rstrip("/") + "/")
-    for path in _files(folder):
+    for path in _files(folder.parent, folder.name):
         storage.upload(path, bucket, f"{prefix}{path.relative_to(folder).as_posix()}")
 
 
@@ -70,7 +74,7 @@ def failure_reason(base: Path, *, code: int | None) -> str:
     """Return ``FailureReason`` of a container that ended with this exit code, from its failure file if there is one."""
     path = base / "output" / "failure"
     text = ""
-    if path.is_file() and not path.is_symlink():
+    if path.is_file() and not _is_linked(base, "output", "failure"):
         with path.open(encoding="utf-8", errors="replace") as source:
             text = source.read(_LONGEST_FAILURE).strip()
     if not text and code == KILLED:
@@ -83,8 +87,19 @@ def _place(output: Mapping[str, Any], *, job: str) -> tuple[str, str]:
     return bucket, f"{prefix}/{job}/output".lstrip("/")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _is_linked(base: Path, *names: str) -> bool:
+    """Whether a symbolic link is on the way from the base folder to what is below it, which is then logged."""
+    for count in range(len(names) + 1):
+        if (path := base.joinpath(*names[:count])).is_symlink():
+            _log.warning("%s is a symbolic link: it is not followed, and nothing is stored of it", path)
+            return True
+    return False
+
+
+def _files(base: Path, name: str) -> Iterator[Path]:
+    if _is_linked(base, name):
+        return
+    for parent, folders, names in os.walk(base / name):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)

@@ -112,7 +112,9 @@ def _check_resources(resources: Mapping[str, Any]) -> None:
     for field in ("InstanceType", "InstanceCount"):
         if field not in resources:
             raise invalid(f"ResourceConfig.{field} is missing")
-    if (count := resources["InstanceCount"]) > 1:
+    if (count := resources["InstanceCount"]) < 1:
+        raise invalid(f"ResourceConfig.InstanceCount {count}: a training job needs an instance; set it to 1")
+    if count > 1:
         raise _unsupported(
             f"ResourceConfig.InstanceCount {count}", "a training job runs on one instance here; set it to 1"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from local_sagemaker.state import State
 from local_sagemaker.storage import S3Object, Storage, split_uri
 
 _MOST_MB = 100
+_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _SPLITS: Mapping[str, Split] = {"None": "None", "Line": "Line"}
 
 
@@ -86,6 +88,8 @@ def plan_transform(request: Mapping[str, Any], *, state: State, storage: Storage
             "create it first"
         )
     headers = {"Content-Type": source.get("ContentType"), "Accept": output.get("Accept")}
+    _check_header(headers["Content-Type"], field="TransformInput.ContentType")
+    _check_header(headers["Accept"], field="TransformOutput.Accept")
     client = request.get("ModelClientConfig", {})
     return TransformPlan(
         model=model,
@@ -124,6 +128,11 @@ def described_request(request: Mapping[str, Any]) -> dict[str, Any]:
         "TransformResources": request["TransformResources"],
         "DataProcessing": {**DEFAULTS, **request.get("DataProcessing", {})},
     }
+
+
+def _check_header(value: str | None, *, field: str) -> None:
+    if value and not _HEADER.fullmatch(value):
+        raise invalid(f"{field} {value!a} is no value of an HTTP header: use printable characters of Latin-1")
 
 
 def _find_objects(source: Mapping[str, Any], *, state: State, storage: Storage, role: str) -> tuple[S3Object, ...]:

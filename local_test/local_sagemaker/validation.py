@@ -20,6 +20,18 @@ from local_sagemaker.errors import ServiceError, invalid
 # Java's classes that the model's patterns use, in the words of Python's re.
 _JAVA_CLASSES = {r"\p{Alnum}": "a-zA-Z0-9", r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
 
+# What becomes an argument or a variable of a process, and cannot hold NUL there.
+_PROCESS_TEXTS = (
+    "AlgorithmImage",
+    "ContainerImage",
+    "EnvironmentValue",
+    "TrainingContainerArgument",
+    "TrainingContainerEntrypointString",
+    "TrainingEnvironmentValue",
+    "TransformEnvironmentValue",
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "structure": (dict,),
     "map": (dict,),
@@ -102,6 +114,10 @@ def _of_structure(value: Mapping[str, Any], shape: StructureShape, *, at: str) -
 
 
 def _of_text(value: str, shape: Shape, *, at: str) -> Iterator[str]:
+    if _SURROGATE.search(value):
+        yield _violation(value, at, "Member must be valid Unicode, without lone surrogates")
+    if "\0" in value and shape.name in _PROCESS_TEXTS:
+        yield _violation(value, at, "Member must not contain NUL")
     allowed = shape.metadata.get("enum")
     if allowed and value not in allowed:
         yield _violation(value, at, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
@@ -131,7 +147,9 @@ def _of_range(value: float, shape: Shape, *, say: Callable[[str], str]) -> Itera
 
 def _violation(value: Any, at: str, rule: str) -> str:
     shown = "null" if value is None else f"'{value}'"
-    return f"Value {shown} at '{at}' failed to satisfy constraint: {rule}"
+    text = f"Value {shown} at '{at}' failed to satisfy constraint: {rule}"
+    # A lone surrogate could not be printed by who receives it.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _join(at: str, name: str) -> str:

@@ -14,7 +14,8 @@ _EXAMPLE = """
   pipeline.py --training s3://B/ratings/ --requests requests.jsonl --image IMAGE --role ROLE \\
       --endpoint-url http://127.0.0.1:PORT                                                    on a local SageMaker
 
-exit codes: 0 done; 2 the input was refused; 3 a job failed; 4 the new model fell below the earlier one
+exit codes: 0 done; 2 the input was refused; 3 a job failed; 4 the new model fell below the earlier one;
+            130 interrupted (Ctrl-C); 143 stopped (SIGTERM)
 """
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _MAX_NAME = 63

@@ -72,9 +72,11 @@ def train(clients: Clients, options: Options, *, work: str, made: Made) -> Train
         storage.upload(clients.s3, Path(options.training), data, kms_key=options.kms_key, uploaded=made.objects)
     request = training_request(options, data=data, work=work, role=role_arn(clients, options.role))
     say(f"Training job {options.name}")
-    clients.sagemaker.create_training_job(**request)
-    made.jobs.append((TRAINING, options.name))
-    made.folders.append(f"{work}/{options.name}/output/")
+    with (
+        made.noting(made.jobs, (TRAINING, options.name)),
+        made.noting(made.folders, f"{work}/{options.name}/output/"),
+    ):
+        clients.sagemaker.create_training_job(**request)
     made.resume = f"--from-job {options.name}"
     description = wait(clients, TRAINING, options.name)
     if description["TrainingJobStatus"] == "Failed":

@@ -34,8 +34,8 @@ def create_model(clients: Clients, options: Options, trained: Trained, *, made: 
     if options.subnets:
         request["VpcConfig"] = vpc(options)
     say(f"Model {options.name}")
-    clients.sagemaker.create_model(**request)
-    made.models.append(options.name)
+    with made.noting(made.models, options.name):
+        clients.sagemaker.create_model(**request)
     made.resume = f"--from-model {options.name}"
     return options.name
 
@@ -111,11 +111,9 @@ def transform(clients: Clients, options: Options, *, model: str, requests: str, 
     """Run the transform job and return the URI below which its answers are."""
     answers = f"{work}/{options.name}/recommendations/"
     say(f"Transform job {options.name}")
-    clients.sagemaker.create_transform_job(
-        **transform_request(options, model=model, requests=requests, answers=answers)
-    )
-    made.jobs.append((TRANSFORM, options.name))
-    made.folders.append(answers)
+    request = transform_request(options, model=model, requests=requests, answers=answers)
+    with made.noting(made.jobs, (TRANSFORM, options.name)), made.noting(made.folders, answers):
+        clients.sagemaker.create_transform_job(**request)
     description = wait(clients, TRANSFORM, options.name)
     require_completed(TRANSFORM, options.name, description)
     return answers

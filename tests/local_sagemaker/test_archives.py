@@ -62,6 +62,15 @@ def test_an_empty_or_missing_folder_gives_no_archive(tmp_path: Path, make: bool)
     assert not (tmp_path / "model.tar.gz").exists()
 
 
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/file").write_text("x")
+    (tmp_path / "model").symlink_to("secret")
+    assert not pack(tmp_path / "model", tmp_path / "model.tar.gz")
+    assert not (tmp_path / "model.tar.gz").exists()
+    assert "model is a symbolic link" in caplog.text
+
+
 def test_pipes_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     os.mkfifo(tmp_path / "model/pipe")
@@ -120,6 +129,56 @@ def test_no_link_is_made_through_another(tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "x.tar.gz", ("deep/file", b"x"), *links)
     with pytest.raises(ArchiveError, match="'a/b'"):
         unpack(archive, tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("loop", (tarfile.SYMTYPE, "loop"))],
+        [("loop", (tarfile.SYMTYPE, "other")), ("other", (tarfile.SYMTYPE, "loop"))],
+        [("loop", (tarfile.SYMTYPE, "loop")), ("loop/file", (tarfile.SYMTYPE, "x"))],
+        [(f"loop{number}", (tarfile.SYMTYPE, f"loop{number + 1}")) for number in range(2000)],
+    ],
+)
+def test_links_in_a_circle_are_refused_by_name(
+    tmp_path: Path, members: list[tuple[str, bytes | tuple[bytes, str]]]
+) -> None:
+    with pytest.raises(ArchiveError, match="the archive's member 'loop"):
+        unpack(archive_of(tmp_path / "x.tar.gz", *members), tmp_path / "in/to")
+    assert everything_below(tmp_path) == {"x.tar.gz", "in", "in/to"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        ("a/" * 2000 + "b", b"x"),
+        ("a/" * 2000 + "b", (tarfile.SYMTYPE, "c")),
+        ("a/" * 2000 + "b", (tarfile.DIRTYPE, "")),
+        ("a" * 5000, b"x"),
+        ("a\0b", b"x"),
+        ("a\0b", (tarfile.SYMTYPE, "c")),
+        ("a", (tarfile.SYMTYPE, "c\0d")),
+        ("a", (tarfile.LNKTYPE, "c\0d")),
+    ],
+)
+def test_a_name_that_cannot_be_made_is_refused_and_shown_in_short(
+    tmp_path: Path, member: tuple[str, bytes | tuple[bytes, str]]
+) -> None:
+    # Plain headers end a name at NUL: only PAX records carry it.
+    name, content = member
+    info = tarfile.TarInfo("plain")
+    info.pax_headers = {"path": name}
+    if isinstance(content, bytes):
+        info.size = len(content)
+    else:
+        info.type = content[0]
+        info.pax_headers["linkpath"] = content[1]
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    with pytest.raises(ArchiveError, match=r"the archive's member 'a.* cannot be unpacked") as caught:
+        unpack(tmp_path / "x.tar.gz", tmp_path / "in/to")
+    assert len(str(caught.value)) < 300
+    assert everything_below(tmp_path) == {"x.tar.gz", "in", "in/to"}
 
 
 def test_links_inside_and_hard_links_work(tmp_path: Path) -> None:

@@ -67,3 +67,12 @@ def test_filters_hold_together() -> None:
 def test_a_token_of_somebody_else_is_refused(token: str) -> None:
     with pytest.raises(ServiceError, match="Invalid NextToken"):
         _names({"NextToken": token})
+
+
+@pytest.mark.parametrize("field", ["CreationTimeAfter", "CreationTimeBefore", "LastModifiedTimeAfter"])
+@pytest.mark.parametrize("value", [1e30, -1e12, float("nan"), float("inf"), 10**400])
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_time_that_is_none_is_refused_by_name(field: str, value: float, count: int) -> None:
+    with pytest.raises(ServiceError, match=f"{field} .* is no time") as caught:
+        _names({field: value}, count=count)
+    assert caught.value.code == "ValidationException"

@@ -108,6 +108,7 @@ def test_a_manifest_names_objects_of_one_prefix_in_its_order() -> None:
     ("content", "words"),
     [
         ("no json", "is no JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ("{}", "is none: write"),
         ('["a.csv"]', "is none: write"),
         ('[{"prefix": "s3://bkt/data/"}, 7]', "is none: write"),

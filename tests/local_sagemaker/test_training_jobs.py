@@ -194,6 +194,38 @@ def test_links_out_of_the_container_are_not_followed(start: Start, tmp_path: Pat
     assert Storage().list_prefix("s3://bkt/out") == []
 
 
+@pytest.mark.parametrize("compression", ["NONE", "GZIP"])
+@pytest.mark.parametrize("linked", [("model", "output/data", "checkpoints"), ("output",)])
+def test_links_in_place_of_the_folders_are_not_followed(
+    start: Start, tmp_path: Path, compression: str, linked: tuple[str, ...]
+) -> None:
+    (tmp_path / "secret/data").mkdir(parents=True)
+    for name in ("file", "failure", "data/file"):
+        (tmp_path / "secret" / name).write_text("private")
+    trainer = start(
+        f"import shutil\nfor name in {linked!r}:\n"
+        "    shutil.rmtree(base / name, ignore_errors=True)\n"
+        f"    os.symlink({str(tmp_path / 'secret')!r}, base / name)\n"
+    )
+    trainer.create(
+        OutputDataConfig={"S3OutputPath": "s3://bkt/out", "CompressionType": compression},
+        CheckpointConfig={"S3Uri": "s3://bkt/checkpoints"},
+    )
+    assert trainer.finished()["TrainingJobStatus"] == "Completed"
+    assert Storage().list_prefix("s3://bkt/") == []
+
+
+def test_a_failure_file_behind_a_link_is_not_read(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/failure").write_text("private")
+    trainer = start(
+        "import shutil\nshutil.rmtree(base / 'output')\n"
+        f"os.symlink({str(tmp_path / 'secret')!r}, base / 'output')\nsys.exit(1)"
+    )
+    trainer.create()
+    assert trainer.finished()["FailureReason"] == "AlgorithmError: , exit code: 1"
+
+
 def test_the_failure_file_is_the_failure_reason(start: Start) -> None:
     trainer = start(
         "(base / 'output/failure').write_text('users.csv line 3: no user\\n')\n"
@@ -545,6 +577,7 @@ def test_a_prefix_without_objects_is_refused_at_the_call(start: Start) -> None:
     ("changes", "words"),
     [
         ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}, "ResourceConfig.InstanceCount 2"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 0}}, "ResourceConfig.InstanceCount 0"),
         ({"ResourceConfig": {"InstanceGroups": [{}]}}, "ResourceConfig.InstanceGroups"),
         ({"ResourceConfig": {"InstanceCount": 1}}, "ResourceConfig.InstanceType is missing"),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "TrainingImage is missing"),

@@ -590,6 +590,8 @@ def test_a_name_is_used_once(bench: Bench) -> None:
         ({"MaxPayloadInMB": 101}, "MaxPayloadInMB 101"),
         ({"MaxPayloadInMB": 50, "MaxConcurrentTransforms": 3}, "MaxConcurrentTransforms 3: neither"),
         ({"DataProcessing": {"JoinSource": "Input"}}, "DataProcessing reads"),
+        ({"content_type": "text/\u20ac"}, r"TransformInput.ContentType 'text/\\u20ac' is no value of an HTTP header"),
+        ({"accept": "a\r\nb"}, "TransformOutput.Accept .* is no value of an HTTP header"),
     ],
 )
 def test_what_cannot_be_done_is_refused_at_the_call(changes: dict[str, Any], message: str, bench: Bench) -> None:

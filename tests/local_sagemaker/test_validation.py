@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from local_sagemaker.errors import ServiceError
+from local_sagemaker.protocol import read_json
 from local_sagemaker.validation import _compiled, service_model, validate
 
 _OPERATIONS = [
@@ -62,6 +64,18 @@ def test_a_good_request_passes() -> None:
         ),
         ({"HyperParameters": {"a": "b\nc"}}, "at 'hyperParameters.a.member' failed"),
         ({"HyperParameters": {str(number): "1" for number in range(101)}}, "Member must have length less than or"),
+        ({"HyperParameters": {"a": "\ud800"}}, "Value '\\ud800' at 'hyperParameters.a.member' failed"),
+        ({"HyperParameters": {"\udfff": "a"}}, "at 'hyperParameters.\\udfff.key' failed"),
+        ({"Environment": {"A": "\ud800"}}, "at 'environment.A.member' failed to satisfy constraint: Member must be"),
+        ({"Environment": {"A": "x\0y"}}, "at 'environment.A.member' failed to satisfy constraint: Member must not"),
+        (
+            {"AlgorithmSpecification": {"TrainingInputMode": "File", "ContainerArguments": ["\0"]}},
+            "at 'algorithmSpecification.containerArguments.1.member' failed to satisfy constraint: Member must not",
+        ),
+        (
+            {"AlgorithmSpecification": {"TrainingInputMode": "File", "ContainerEntrypoint": ["\0"]}},
+            "at 'algorithmSpecification.containerEntrypoint.1.member' failed to satisfy constraint: Member must not",
+        ),
         ({"Color": "red"}, "color is no parameter of this version of the API"),
     ],
 )
@@ -69,6 +83,28 @@ def test_a_violation_is_named_with_its_place(changes: dict[str, Any], violation:
     with pytest.raises(ServiceError, match=re.escape(violation)) as caught:
         validate("CreateTrainingJob", _training_job(**changes))
     assert caught.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "place"),
+    [
+        ("CreateTransformJob", {"Environment": {"A": "\0"}}, "environment.A.member"),
+        (
+            "CreateModel",
+            {"PrimaryContainer": {"Image": "i", "Environment": {"A": "\0"}}},
+            "primaryContainer.environment.A.member",
+        ),
+    ],
+)
+def test_no_variable_of_a_container_may_hold_nul(operation: str, params: dict[str, Any], place: str) -> None:
+    with pytest.raises(ServiceError, match=f"at '{place}' failed to satisfy constraint: Member must not contain NUL"):
+        validate(operation, params)
+
+
+def test_a_body_that_is_nested_too_deeply_cannot_be_read() -> None:
+    with pytest.raises(ServiceError, match="nested too deeply") as caught:
+        read_json({"wsgi.input": io.BytesIO(b"[" * 5000)})
+    assert (caught.value.code, caught.value.status) == ("SerializationException", 400)
 
 
 def test_all_violations_are_told_at_once() -> None:

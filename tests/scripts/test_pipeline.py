@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -237,6 +238,60 @@ def test_clean_up_stops_a_job_that_still_runs(cloud: Cloud) -> None:
     assert cloud.train("--clean-up") == 130
     assert stopped == ["now"]
     assert cloud.objects() == []
+
+
+@pytest.mark.parametrize("operation", ["CreateTrainingJob", "CreateModel", "CreateTransformJob"])
+def test_clean_up_finds_what_was_made_though_the_answer_never_came(cloud: Cloud, operation: str) -> None:
+    cloud.sagemaker.interrupted_in = operation
+    assert cloud.train("--clean-up") == 130
+    assert cloud.sagemaker.operations()[-1] == operation
+    assert (cloud.sagemaker.running(), cloud.sagemaker.models(), cloud.objects()) == ([], [], [])
+
+
+@pytest.mark.parametrize("operation", ["create_training_job", "create_model", "create_transform_job"])
+def test_clean_up_goes_on_where_the_interrupted_request_made_nothing(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], operation: str
+) -> None:
+    def interrupt(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    setattr(cloud.sagemaker, operation, interrupt)
+    assert cloud.train("--clean-up") == 130
+    assert (cloud.sagemaker.models(), cloud.objects()) == ([], [])
+    assert "refused" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("operation", ["CreateTrainingJob", "CreateModel", "CreateTransformJob"])
+def test_clean_up_leaves_what_had_the_name_before(cloud: Cloud, operation: str) -> None:
+    fake, elsewhere = cloud.sagemaker, ["--s3", f"s3://{BUCKET}/elsewhere"]
+    fake.interrupted_in = operation
+    if operation == "CreateTrainingJob":
+        assert cloud.train(*elsewhere) == 130
+    else:
+        assert cloud.train(name="before") == 130
+        assert cloud.run("--from-job", "before", "--all-users", "--name", "now", *elsewhere) == 130
+    running, models, kept = fake.running(), fake.models(), cloud.objects()
+    assert "now" in running + models
+    fake.interrupted_in = None
+    if operation == "CreateTransformJob":
+        again = cloud.run("--from-model", "before", "--all-users", "--name", "now", "--clean-up")
+    elif operation == "CreateModel":
+        again = cloud.run("--from-job", "before", "--all-users", "--name", "now", "--clean-up")
+    else:
+        again = cloud.train("--clean-up")
+    assert again == 2
+    assert (fake.running(), fake.models(), cloud.objects()) == (running, models, kept)
+
+
+def test_an_interrupt_while_it_still_imports_gives_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, pipeline.__file__, "--help"],
+        env={"PATH": "", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_clean_up_after_a_failure_keeps_the_failure_s_code(cloud: Cloud) -> None:
