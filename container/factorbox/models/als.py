@@ -25,7 +25,7 @@ from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps
 from factorbox.models.als_torch import TorchSweeps
-from factorbox.models.base import Device, Epoch, Factors, Watch
+from factorbox.models.base import Device, Epoch, Factors, Watch, embedding_dim_option, epochs_option
 from factorbox.options import check_ranges, option
 
 
@@ -33,20 +33,8 @@ from factorbox.options import check_ranges, option
 class ALSConfig:
     """Hyperparameters of `als`."""
 
-    embedding_dim: int = option(
-        64,
-        "Latent dimension.",
-        minimum=1,
-        maximum=4096,
-        aliases=("factors", "n_factors", "num_components", "n_components", "no_components"),
-    )
-    epochs: int = option(
-        16,
-        "Sweeps over the data.",
-        minimum=1,
-        maximum=100_000,
-        aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
-    )
+    embedding_dim: int = embedding_dim_option(64)
+    epochs: int = epochs_option(16)
     regularization: float = option(0.38, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg"))
     unobserved_weight: float = option(0.3, "Weight α0 of every missing entry.", minimum=0)
     alpha: float | None = option(

@@ -10,9 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
+from factorbox.options import option
 
 Device = Literal["cpu", "cuda", "none"]
 """Where training runs: numba kernels and torch on the processor, torch on a GPU, or torch alone (`none`)."""
+
+
+def embedding_dim_option(default: int) -> Any:
+    """Declare the option `embedding_dim`, under the names that peers give it."""
+    return option(
+        default,
+        "Latent dimension: numbers in the vector of each user and item.",
+        minimum=1,
+        maximum=4096,
+        aliases=("factors", "n_factors", "num_components", "n_components", "no_components"),
+    )
+
+
+def epochs_option(default: int) -> Any:
+    """Declare the option `epochs`, under the names that peers give it."""
+    return option(
+        default,
+        "Sweeps over the data.",
+        minimum=1,
+        maximum=100_000,
+        aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
+    )
 
 
 @dataclass(frozen=True, eq=False)

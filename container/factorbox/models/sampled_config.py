@@ -8,27 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from factorbox.models.base import embedding_dim_option, epochs_option
 from factorbox.options import check_ranges, option
-
-
-def _embedding_dim(default: int) -> Any:
-    return option(
-        default,
-        "Latent dimension: numbers in the vector of each user and item.",
-        minimum=1,
-        maximum=4096,
-        aliases=("factors", "n_factors", "num_components", "n_components", "no_components"),
-    )
-
-
-def _epochs(default: int) -> Any:
-    return option(
-        default,
-        "Sweeps over the data.",
-        minimum=1,
-        maximum=100_000,
-        aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
-    )
 
 
 def _regularization(default: float) -> Any:
@@ -48,8 +29,8 @@ def _learning_rate(default: float) -> Any:
 class SampledConfig:
     """Options that the sampled losses share."""
 
-    embedding_dim: int = _embedding_dim(64)
-    epochs: int = _epochs(30)
+    embedding_dim: int = embedding_dim_option(64)
+    epochs: int = epochs_option(30)
     regularization: float = _regularization(0.02)
     learning_rate: float = _learning_rate(0.1)
     batch_size: int = option(4096, "Pairs in one step.", minimum=1, maximum=1 << 24)
