@@ -34,6 +34,8 @@ from local_sagemaker.folders import remove_tree
 SESSION_LABEL = "local-sagemaker"
 OWNER_LABEL = "local-sagemaker.owner"
 JOB_LABEL = "local-sagemaker.job"
+BASE_VARIABLE = "SAGEMAKER_BASE_DIR"
+"""Names the folder that stands for /opt/ml in the environment of a job's processes."""
 
 _DYING_SECONDS = 5.0
 
@@ -117,6 +119,7 @@ class Session:
                 alive.add(own.name)
             elif own.is_dir():
                 _end_processes(own / "processes")
+                kill_left_behind(own)
                 remove_tree(own)
         docker_cli.remove_labelled(OWNER_LABEL, self._owner, by=SESSION_LABEL, spare=alive.__contains__)
 
@@ -173,6 +176,23 @@ def kill_group(pid: int) -> None:
     """Send SIGKILL to a process group; one that is gone is no error."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def kill_left_behind(folder: Path) -> None:
+    """Send SIGKILL to every process of this user that works in a base folder below `folder`.
+
+    A process that called setsid is in no group of ours any more; its environment still names the base folder.
+    """
+    marks = (f"{BASE_VARIABLE}={folder}".encode(), f"{BASE_VARIABLE}={folder}/".encode())
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            # Another user's, or one that has just ended.
+            continue
+        if any(variable == marks[0] or variable.startswith(marks[1]) for variable in variables):
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _started_at(pid: int) -> str | None:

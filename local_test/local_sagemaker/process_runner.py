@@ -19,7 +19,7 @@ from pathlib import Path
 
 from local_sagemaker.container_output import hand_on_lines
 from local_sagemaker.folders import make_read_only
-from local_sagemaker.orphans import Session, kill_group
+from local_sagemaker.orphans import BASE_VARIABLE, Session, kill_group, kill_left_behind
 from local_sagemaker.runners import ContainerSpec, RunnerError
 
 # A container does not see the caller's shell: no credentials, no settings, no PYTHONPATH.
@@ -73,7 +73,7 @@ class ProcessRunner:
         port = self._free_port() if spec.serves else None
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment |= {"PYTHONUNBUFFERED": "1", **spec.environment, "PATH": path}
-        environment["SAGEMAKER_BASE_DIR"] = str(spec.base)
+        environment[BASE_VARIABLE] = str(spec.base)
         if port is not None:
             environment["SAGEMAKER_BIND_TO_PORT"] = str(port)
             (spec.base / "model").mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,13 @@ class ProcessRunner:
             process.communicate()
             self._give_back(port)
             raise RunnerError(f"the process of {program} cannot be noted: {error}") from error
-        return ProcessContainer(process, port=port, on_line=on_line, on_end=lambda: self._ended(process.pid, port=port))
+        return ProcessContainer(
+            process,
+            base=spec.base,
+            port=port,
+            on_line=on_line,
+            on_end=lambda: self._ended(process.pid, port=port),
+        )
 
     def _free_port(self) -> int:
         """Return a port that nothing listens on and that no container of this runner was given."""
@@ -128,11 +134,13 @@ class ProcessContainer:
         self,
         process: subprocess.Popen[bytes],
         *,
+        base: Path,
         port: int | None,
         on_line: Callable[[str], None],
         on_end: Callable[[], None],
     ) -> None:
         self._process = process
+        self._base = base
         self._on_end = on_end
         self._code: int | None = None
         self._ended = threading.Event()
@@ -173,6 +181,7 @@ class ProcessContainer:
         code = self._process.wait()
         # As in a container, nothing outlives the first process.
         kill_group(self._process.pid)
+        kill_left_behind(self._base)
         self._ended.set()
         self._reader.join(_LAST_LINES_SECONDS)
         self._on_end()

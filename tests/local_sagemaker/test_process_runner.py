@@ -176,9 +176,15 @@ def test_no_child_outlives_the_first_process(runner: ProcessRunner, tmp_path: Pa
     assert ends(int(lines[0]))
 
 
-def test_a_daemon_that_holds_the_output_holds_up_nothing(runner: ProcessRunner, tmp_path: Path, lines: Lines) -> None:
-    before = open_pipes()
+def test_no_daemon_outlives_the_first_process(runner: ProcessRunner, tmp_path: Path, lines: Lines) -> None:
     container = runner.start(spec_of(tmp_path / "ml", "leave-a-daemon"), on_line=lines.add)
+    assert container.wait() == 0
+    assert ends(int(lines[0]))
+
+
+def test_a_stranger_that_holds_the_output_holds_up_nothing(runner: ProcessRunner, tmp_path: Path, lines: Lines) -> None:
+    before = open_pipes()
+    container = runner.start(spec_of(tmp_path / "ml", "leave-a-stranger"), on_line=lines.add)
     try:
         assert container.wait() == 0
         container.remove()
