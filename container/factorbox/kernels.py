@@ -123,7 +123,8 @@ def kernel(*, reassociate: bool = False) -> Callable[[Callable[..., Any]], Calla
 
     No kernel is parallel by itself: threads are given ranges of rows (`factorbox.threads`), so that results
     do not depend on their number, and a process may fork after kernels have run. Constants and kernels that a
-    kernel uses must stand in a file with kernels: a change to them elsewhere would go unseen.
+    kernel uses must stand in a file with kernels: a change to them elsewhere would go unseen. Kernels carry no
+    annotations: numba infers their types from the call, and compiles one version for each.
 
     Parameters
     ----------

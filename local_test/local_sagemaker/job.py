@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from local_sagemaker.errors import ServiceError, invalid
+from local_sagemaker.listing import Entry
 from local_sagemaker.state import State, utc_now
 
 Kind = Literal["training", "transform"]
@@ -90,6 +91,16 @@ class Job:
             self._check_running()
             self.start_time = utc_now()
             self._touch(self.start_time)
+
+    def entry(self, summary: dict[str, Any]) -> Entry:
+        """Return the job as a list sees it, with the summary that is answered."""
+        return Entry(
+            name=self.name,
+            creation_time=self.creation_time,
+            last_modified_time=self.last_modified_time,
+            status=self.status,
+            summary=summary,
+        )
 
     def request_stop(self) -> None:
         """Ask a running job to stop; asking twice is no error.

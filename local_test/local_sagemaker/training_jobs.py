@@ -8,7 +8,7 @@ from typing import Any
 
 from local_sagemaker.channels import find_objects
 from local_sagemaker.job import Job, check_new, find
-from local_sagemaker.listing import Entry, list_page
+from local_sagemaker.listing import list_page
 from local_sagemaker.runners import Runner
 from local_sagemaker.state import State
 from local_sagemaker.storage import Storage
@@ -130,16 +130,7 @@ class TrainingJobs:
     def list_jobs(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return one page of summaries, oldest first where the request says nothing else."""
         with self._state.lock:
-            entries = [
-                Entry(
-                    name=job.name,
-                    creation_time=job.creation_time,
-                    last_modified_time=job.last_modified_time,
-                    status=job.status,
-                    summary=_summary(job),
-                )
-                for job in self._state.training_jobs.values()
-            ]
+            entries = [job.entry(_summary(job)) for job in self._state.training_jobs.values()]
         return list_page(entries, request=request, key="TrainingJobSummaries", descending=False)
 
     def stop(self, request: dict[str, Any]) -> dict[str, Any]:
