@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -52,6 +53,8 @@ class Factors:
         Sweeps that were completed.
     train_loss
         Loss of the last completed sweep, as logged.
+    fold_in
+        Constants that `Algorithm.row_system` needs beside the configuration; kept in the manifest.
     """
 
     user_factors: NDArray[np.float32]
@@ -60,6 +63,55 @@ class Factors:
     item_biases: NDArray[np.float32]
     epochs: int
     train_loss: float
+    fold_in: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class RowSystem:
+    """The least-squares problem that gives a user's row from a history while the items stay as they are.
+
+    With x_k the factors of item k, a 1 appended where users have a bias, and v the user's factors, with the bias
+    appended, it is
+
+        A v = g + Σ_{k∈S} c_k t_k x_k,   A = G + Σ_{k∈S} c_k x_k x_kᵀ + λ (|S| + offset)^ν I
+
+    for a history S of distinct items with weights, and m = d or d + 1 unknowns.
+
+    Attributes
+    ----------
+    item_factors
+        float32, (items, d).
+    has_bias
+        Whether m = d + 1.
+    gram
+        G, float64, (m, m).
+    constant
+        g, float64, (m,).
+    targets
+        t, float32, (items,): what the model fits for each item once it is in a history, less the item's bias.
+    offsets
+        float32, (items,): what of each item's score no unknown explains: its bias.
+    alpha
+        c_k = alpha · weight_k; None where weights are ignored and c_k = 1.
+    regularization, frequency_offset, regularization_exponent
+        λ, offset and ν.
+    """
+
+    item_factors: NDArray[np.float32]
+    has_bias: bool
+    gram: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    targets: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+    alpha: float | None
+    regularization: float
+    frequency_offset: float
+    regularization_exponent: float
+
+    def penalties(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return λ (|S| + offset)^ν for histories of so many items.  # (rows,)."""
+        frequency = counts + self.frequency_offset
+        return np.asarray(self.regularization * frequency**self.regularization_exponent)
 
 
 @dataclass(frozen=True)
@@ -121,6 +173,27 @@ class Algorithm(Protocol):
         ------
         AlgorithmError
             Where the loss stops being finite; the message names the hyperparameters to change.
+        """
+        ...
+
+    def row_system(
+        self,
+        config: Any,
+        *,
+        item_factors: NDArray[np.float32],
+        item_biases: NDArray[np.float32],
+        fold_in: Mapping[str, float],
+    ) -> RowSystem:
+        """Return the problem whose solution is the row of a user who was not in training.
+
+        Parameters
+        ----------
+        config
+            The resolved configuration of the training.
+        item_factors, item_biases
+            (items, d) and (items,), of the fitted model.
+        fold_in
+            `Factors.fold_in` of the training; empty for a model that was saved before there was any.
         """
         ...
 
