@@ -18,17 +18,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 import factorbox
-from factorbox import artifact, kernels
+from factorbox import kernels
 from factorbox.contract.log_lines import configure_logging
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import StopSignal
 from factorbox.errors import AlgorithmError
 from factorbox.models import ALGORITHMS
-from factorbox.recommend.top_n import ItemMatrix, scores_of_pairs
-from factorbox.recommender import MEAN_USER, Recommender
+from factorbox.recommend.queries import Query
+from factorbox.recommender import Recommender
 from factorbox.training import train
 
 logger = logging.getLogger(__name__)
@@ -88,19 +86,16 @@ def run_every_kernel(folder: Path) -> None:
 def _answer(model: Path) -> None:
     recommender = Recommender.load(model)
     recommender.warm_up()
-    users = recommender.user_ids.indices_of(["u3", "nobody"])
-    recommender.top_n(
-        np.where(users < 0, MEAN_USER, users),
-        counts=np.array([5, 5]),
-        exclude_seen=np.array([True, False]),
+    asked = (
+        Query("u3"),
+        Query("nobody", exclude_seen=False),
+        Query("u3", include_items=["i1", "i5"], exclude_items=["i5"]),
+        Query(history=["i1", "i2"], explain=2),
+        Query("u3", item_ids=["i1", "nothing"], explain=2),
+        Query(item_id="i1"),
+        Query("u3", similar_users=True),
     )
-    loaded = artifact.load(model)
-    scores_of_pairs(
-        ItemMatrix(loaded.item_factors, loaded.item_biases),
-        user_factors=loaded.user_factors[:1],
-        user_biases=loaded.user_biases[:1],
-        item_indices=np.zeros(1, dtype=np.int32),
-    )
+    recommender.answering.answer(recommender.answering.resolve(asked), exclude_seen=True)
 
 
 def _import_everything() -> None:

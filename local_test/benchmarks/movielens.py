@@ -18,7 +18,8 @@ from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.evaluation import RankingMetrics, Relevant, ranking_metrics, top_items_matrix
 from factorbox.models.base import Factors
-from factorbox.recommend.top_n import ItemMatrix, top_n
+from factorbox.recommend.lists import Lists, taken
+from factorbox.recommend.top_n import Candidates, Ranked, top_n
 
 K = 10
 """Length of the rankings that are measured."""
@@ -101,13 +102,11 @@ def relevant_of(held_out: Pairs, *, fitted: Interactions) -> Relevant:
 def quality(factors: Factors, *, fitted: Interactions, relevant: Relevant) -> RankingMetrics:
     """Rank all items but those of training for each user with held-out items, and measure."""
     users = np.flatnonzero(relevant.counts)
+    seen = taken(fitted.by_user(), users)
     ranking = top_n(
-        ItemMatrix(factors.item_factors, factors.item_biases),
-        user_factors=factors.user_factors[users],
-        user_biases=factors.user_biases[users],
-        counts=np.full(len(users), K, dtype=np.int64),
-        excluded_indptr=np.concatenate([[0], np.cumsum(np.diff(fitted.indptr)[users])]).astype(np.int64),
-        excluded_items=np.concatenate([fitted.items_of(int(user)) for user in users]),
+        Candidates(factors.item_factors, factors.item_biases),
+        Ranked(factors.user_factors[users], factors.user_biases[users], np.full(len(users), K, dtype=np.int64)),
+        excluded=Lists(seen.indptr, seen.indices),
     )
     rows = top_items_matrix(ranking.indptr, ranking.item_indices, k=K)
     return ranking_metrics(rows, user_indices=users, relevant=relevant, k=K)

@@ -3,83 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from factorbox.models import ALGORITHMS
+from factorbox_jobs_support import BUCKET, train, transform
 from local_sagemaker import LocalSageMaker
 
-BUCKET = "a-bucket"
 ROWS = "\n".join(["user_id,item_id", *(f"u{u},i{(u * k) % 7}" for u in range(20) for k in range(1, 4))])
 
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalSageMaker]:
     with LocalSageMaker(runner="process", bucket=BUCKET, quiet=True) as running:
-        running.client("s3").put_object(Bucket=BUCKET, Key="train/rows.csv", Body=ROWS.encode())
+        running.client("s3").put_object(Bucket=BUCKET, Key="training/rows.csv", Body=ROWS.encode())
         yield running
-
-
-def train(local: LocalSageMaker, name: str, **hyperparameters: str) -> None:
-    client = local.client("sagemaker")
-    client.create_training_job(
-        TrainingJobName=name,
-        RoleArn=local.role,
-        AlgorithmSpecification={"TrainingImage": "factorbox", "TrainingInputMode": "File"},
-        HyperParameters={"epochs": "2", "embedding_dim": "4", **hyperparameters},
-        InputDataConfig=[
-            {
-                "ChannelName": "training",
-                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train"}},
-            }
-        ],
-        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/output"},
-        ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 5},
-        StoppingCondition={"MaxRuntimeInSeconds": 600},
-    )
-    client.get_waiter("training_job_completed_or_stopped").wait(TrainingJobName=name)
-    job = client.describe_training_job(TrainingJobName=name)
-    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
-    client.create_model(
-        ModelName=name,
-        ExecutionRoleArn=local.role,
-        PrimaryContainer={"Image": "factorbox", "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]},
-    )
 
 
 @pytest.fixture(scope="module")
 def model(local: LocalSageMaker) -> str:
     train(local, "model")
     return "model"
-
-
-def transform(local: LocalSageMaker, model: str, name: str, body: str, **changes: Any) -> tuple[str, str]:
-    """Run a transform job over one object; return its status and its output, which is empty where there is none."""
-    client, s3 = local.client("sagemaker"), local.client("s3")
-    s3.put_object(Bucket=BUCKET, Key=f"{name}/requests", Body=body.encode())
-    client.create_transform_job(
-        TransformJobName=name,
-        ModelName=model,
-        TransformInput={
-            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{name}/requests"}},
-            "ContentType": "application/jsonlines",
-            "SplitType": "Line",
-        },
-        TransformOutput={
-            "S3OutputPath": f"s3://{BUCKET}/{name}-out",
-            "Accept": "application/jsonlines",
-            "AssembleWith": "Line",
-        },
-        TransformResources={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
-        **changes,
-    )
-    while (status := str(client.describe_transform_job(TransformJobName=name)["TransformJobStatus"])) == "InProgress":
-        time.sleep(0.1)
-    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}-out/").get("Contents", [])
-    return status, "".join(s3.get_object(Bucket=BUCKET, Key=o["Key"])["Body"].read().decode() for o in listed)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

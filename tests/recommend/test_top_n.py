@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from factorbox.recommend.top_n import ItemMatrix, Ranking, joined, scores_of_pairs, top_n
+from factorbox.recommend.lists import Lists, starts_of
+from factorbox.recommend.top_n import Candidates, Ranked, Ranking, joined, scores_of_pairs, top_n, top_n_of
 from factorbox.threads import Threads
+
+
+def lists_of(rows: list[list[int]]) -> Lists:
+    return Lists(
+        starts_of(np.array([len(row) for row in rows], dtype=np.int64)),
+        np.array([item for row in rows for item in row], dtype=np.int32),
+    )
 
 
 @dataclass(frozen=True)
@@ -23,36 +31,35 @@ class Case:
     counts: NDArray[np.int64]
     excluded: list[list[int]]
 
-    def ask(self, part: slice, items: ItemMatrix | None = None) -> Ranking:
-        excluded = self.excluded[part]
-        return top_n(
-            items or ItemMatrix(self.item_factors, self.item_biases),
-            user_factors=self.user_factors[part],
-            user_biases=self.user_biases[part],
-            counts=self.counts[part],
-            excluded_indptr=np.concatenate([[0], np.cumsum([len(row) for row in excluded])]).astype(np.int64),
-            excluded_items=np.array([item for row in excluded for item in row], dtype=np.int32),
-        )
+    def candidates(self, available: NDArray[np.bool_] | None = None) -> Candidates:
+        return Candidates(self.item_factors, self.item_biases, available=available)
+
+    def wanted(self, part: slice) -> Ranked:
+        return Ranked(self.user_factors[part], self.user_biases[part], self.counts[part])
+
+    def ask(self, part: slice, candidates: Candidates | None = None) -> Ranking:
+        return top_n(candidates or self.candidates(), self.wanted(part), excluded=lists_of(self.excluded[part]))
 
     def exact_scores(self) -> NDArray[np.float32]:
         """Every score by the pair kernel, whose order of additions is the definition."""
         n_users, n_items = len(self.user_factors), len(self.item_factors)
-        users = np.repeat(np.arange(n_users), n_items)
         flat = scores_of_pairs(
-            ItemMatrix(self.item_factors, self.item_biases),
-            user_factors=self.user_factors[users],
-            user_biases=self.user_biases[users],
+            self.candidates(),
+            user_factors=self.user_factors,
+            user_biases=self.user_biases,
+            rows=np.repeat(np.arange(n_users), n_items),
             item_indices=np.tile(np.arange(n_items, dtype=np.int32), n_users),
         )
         return flat.reshape(n_users, n_items)
 
-    def expected(self) -> list[list[int]]:
-        """Sort all items by (−score, index), leave out the excluded, cut."""
+    def expected(self, allowed: list[list[int]] | None = None) -> list[list[int]]:
+        """Sort all items by (−score, index), leave out the excluded and those not allowed, cut."""
         scores = self.exact_scores()
         answers = []
         for user, excluded in enumerate(self.excluded):
             order = np.lexsort((np.arange(scores.shape[1]), -scores[user]))
-            answers.append([int(i) for i in order if i not in set(excluded)][: self.counts[user]])
+            left = set(range(scores.shape[1]) if allowed is None else allowed[user]) - set(excluded)
+            answers.append([int(i) for i in order if i in left][: self.counts[user]])
         return answers
 
 
@@ -109,7 +116,7 @@ def test_the_same_users_alone_in_sevens_and_in_thousands_get_the_same_bytes(
     rng: np.random.Generator, size: int
 ) -> None:
     case = random_case(rng, n_users=1500, n_items=400, d=33, count=10)
-    items = ItemMatrix(case.item_factors, case.item_biases)
+    items = case.candidates()
     whole = case.ask(slice(None), items)
     parts = joined(case.ask(slice(start, start + size), items) for start in range(0, 1500, size))
     assert whole.indptr.tobytes() == parts.indptr.tobytes()
@@ -119,19 +126,79 @@ def test_the_same_users_alone_in_sevens_and_in_thousands_get_the_same_bytes(
 
 def test_threads_do_not_change_a_byte(rng: np.random.Generator) -> None:
     case = random_case(rng, n_users=1000, n_items=300, d=16, count=10)
-    arguments = dict(
-        user_factors=case.user_factors,
-        user_biases=case.user_biases,
-        counts=case.counts,
-        excluded_indptr=np.zeros(1001, dtype=np.int64),
-        excluded_items=np.zeros(0, dtype=np.int32),
-    )
-    items = ItemMatrix(case.item_factors, case.item_biases)
-    alone = top_n(items, **arguments)  # type: ignore[arg-type]
+    candidates, wanted, nothing = case.candidates(), case.wanted(slice(None)), Lists.empty(1000)
+    alone = top_n(candidates, wanted, excluded=nothing)
     with Threads(3) as threads:
-        together = top_n(items, **arguments, run=threads.map)  # type: ignore[arg-type]
+        together = top_n(candidates, wanted, excluded=nothing, run=threads.map)
     assert alone.scores.tobytes() == together.scores.tobytes()
     assert alone.item_indices.tobytes() == together.item_indices.tobytes()
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_items=st.integers(1, 90), levels=st.sampled_from([0, 1]))
+@settings(max_examples=80)
+def test_what_is_not_available_is_never_returned(seed: int, n_items: int, levels: int) -> None:
+    # Trap: masked items that leak into short rankings.
+    rng = np.random.default_rng(seed)
+    case = random_case(rng, n_users=5, n_items=n_items, d=6, count=int(rng.integers(1, 120)), levels=levels)
+    available = rng.random(n_items) < 0.5
+    found = case.ask(slice(None), case.candidates(available))
+    allowed = [np.flatnonzero(available).tolist()] * 5
+    assert rows(found) == case.expected(allowed)
+    everything = lists_of([list(range(n_items))] * 5)
+    listed = top_n_of(
+        case.candidates(available), case.wanted(slice(None)), included=everything, excluded=lists_of(case.excluded)
+    )
+    assert rows(listed) == case.expected(allowed)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_items=st.integers(1, 90), levels=st.sampled_from([0, 1]))
+@settings(max_examples=80)
+def test_a_list_of_candidates_gives_the_same_scores_and_order_as_the_whole(
+    seed: int, n_items: int, levels: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    case = random_case(rng, n_users=5, n_items=n_items, d=6, count=int(rng.integers(1, 120)), levels=levels)
+    included = [[int(i) for i in rng.integers(0, n_items, rng.integers(0, 2 * n_items))] for _ in range(5)]
+    found = top_n_of(
+        case.candidates(), case.wanted(slice(None)), included=lists_of(included), excluded=lists_of(case.excluded)
+    )
+    assert rows(found) == case.expected(included)
+    owners = np.repeat(np.arange(5), np.diff(found.indptr))
+    assert (found.scores == case.exact_scores()[owners, found.item_indices]).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_items=st.integers(1, 90), scale=st.sampled_from([1e-20, 1.0, 1e6]))
+@settings(max_examples=80)
+def test_scaled_products_are_cosines_whichever_way_they_are_ranked(seed: int, n_items: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    case = random_case(rng, n_users=n_items, n_items=n_items, d=6, count=n_items, scale=scale)
+    h = case.item_factors.astype(np.float64)
+    norms = np.sqrt((h * h).sum(axis=1))
+    candidates = Candidates(case.item_factors, np.zeros(n_items, np.float32), scales=1 / norms)
+    wanted = Ranked(case.item_factors, np.zeros(n_items, np.float32), case.counts, scales=1 / norms)
+    found = top_n(candidates, wanted, excluded=Lists.empty(n_items))
+    owners = np.repeat(np.arange(n_items), n_items)
+    expected = (h @ h.T / norms / norms[:, None])[owners, found.item_indices]
+    np.testing.assert_allclose(found.scores, expected, atol=3e-7)
+    for scores in np.split(found.scores, n_items):
+        assert (np.diff(scores) <= 0).all()
+    everything = lists_of([list(range(n_items))] * n_items)
+    listed = top_n_of(candidates, wanted, included=everything, excluded=Lists.empty(n_items))
+    assert found.scores.tobytes() == listed.scores.tobytes()
+    assert found.item_indices.tobytes() == listed.item_indices.tobytes()
+
+
+def test_an_unknown_item_among_pairs_scores_nan(rng: np.random.Generator) -> None:
+    case = random_case(rng, n_users=2, n_items=4, d=3, count=1)
+    scores = scores_of_pairs(
+        case.candidates(),
+        user_factors=case.user_factors,
+        user_biases=case.user_biases,
+        rows=np.array([1, 0, 1]),
+        item_indices=np.array([2, -1, 3], dtype=np.int32),
+    )
+    assert np.isnan(scores).tolist() == [False, True, False]
+    assert (scores[[0, 2]] == case.exact_scores()[1, [2, 3]]).all()
 
 
 def test_more_than_there_are_gives_all_that_are_left_without_padding(rng: np.random.Generator) -> None:
@@ -150,30 +217,27 @@ def test_nothing_left_gives_nothing(rng: np.random.Generator) -> None:
 
 
 def test_ties_go_to_the_smaller_item_index() -> None:
-    ones = np.ones((3, 2), dtype=np.float32)
-    items = ItemMatrix(np.ones((500, 2), dtype=np.float32), np.zeros(500, dtype=np.float32))
-    found = top_n(
-        items,
-        user_factors=ones,
+    case = Case(
+        user_factors=np.ones((3, 2), dtype=np.float32),
         user_biases=np.zeros(3, dtype=np.float32),
+        item_factors=np.ones((500, 2), dtype=np.float32),
+        item_biases=np.zeros(500, dtype=np.float32),
         counts=np.array([1, 5, 200]),
-        excluded_indptr=np.array([0, 1, 1, 1]),
-        excluded_items=np.array([0], dtype=np.int32),
+        excluded=[[0], [], []],
     )
-    assert rows(found) == [[1], [0, 1, 2, 3, 4], list(range(200))]
+    assert rows(case.ask(slice(None))) == [[1], [0, 1, 2, 3, 4], list(range(200))]
 
 
 def test_a_negative_zero_ties_with_zero() -> None:
-    factors = np.array([[0.0], [-0.0], [0.0]], dtype=np.float32)
-    found = top_n(
-        ItemMatrix(factors, np.zeros(3, dtype=np.float32)),
+    case = Case(
         user_factors=np.array([[-1.0]], dtype=np.float32),
         user_biases=np.array([-0.0], dtype=np.float32),
+        item_factors=np.array([[0.0], [-0.0], [0.0]], dtype=np.float32),
+        item_biases=np.zeros(3, dtype=np.float32),
         counts=np.array([3]),
-        excluded_indptr=np.zeros(2, dtype=np.int64),
-        excluded_items=np.zeros(0, dtype=np.int32),
+        excluded=[[]],
     )
-    assert rows(found) == [[0, 1, 2]]
+    assert rows(case.ask(slice(None))) == [[0, 1, 2]]
 
 
 def test_scores_that_differ_in_the_last_bit_are_ordered_by_the_exact_ones(rng: np.random.Generator) -> None:

@@ -7,25 +7,25 @@ from flask.testing import FlaskClient
 
 from factorbox.serving.app import create_app
 from factorbox.serving.settings import Settings
-from serving.fakes import FakeRecommender
+from serving.small_model import SmallModel
 
 
 @pytest.fixture
-def model() -> FakeRecommender:
-    return FakeRecommender(users=["u0", "u1"], items=["a", "b", "c"])
+def model() -> SmallModel:
+    return SmallModel(users=["u0", "u1"], items=["a", "b", "c"])
 
 
-def client_of(model: FakeRecommender, *, settings: Settings | None = None, ready: bool = True) -> FlaskClient:
+def client_of(model: SmallModel, *, settings: Settings | None = None, ready: bool = True) -> FlaskClient:
     return create_app(model, settings=settings or Settings(), workers=3, ready=lambda: ready).test_client()
 
 
-def test_ping_is_200_with_an_empty_body_once_ready(model: FakeRecommender) -> None:
+def test_ping_is_200_with_an_empty_body_once_ready(model: SmallModel) -> None:
     answer = client_of(model).get("/ping")
 
     assert (answer.status_code, answer.data) == (200, b"")
 
 
-def test_before_the_first_product_everything_is_503(model: FakeRecommender) -> None:
+def test_before_the_first_product_everything_is_503(model: SmallModel) -> None:
     client = client_of(model, ready=False)
 
     assert client.get("/ping").status_code == 503
@@ -33,7 +33,7 @@ def test_before_the_first_product_everything_is_503(model: FakeRecommender) -> N
 
 
 @pytest.mark.parametrize(("limit", "advertised"), [(100, 6), (0, 6), (2, 2)])
-def test_execution_parameters_tell_how_to_send_records(model: FakeRecommender, limit: int, advertised: int) -> None:
+def test_execution_parameters_tell_how_to_send_records(model: SmallModel, limit: int, advertised: int) -> None:
     answer = client_of(model, settings=Settings(max_payload_mib=limit)).get("/execution-parameters")
 
     assert answer.json == {
@@ -43,7 +43,7 @@ def test_execution_parameters_tell_how_to_send_records(model: FakeRecommender, l
     }
 
 
-def test_the_answer_has_the_accepted_type_without_parameters(model: FakeRecommender) -> None:
+def test_the_answer_has_the_accepted_type_without_parameters(model: SmallModel) -> None:
     client = client_of(model)
 
     for accept in ("text/csv", "application/jsonlines", "application/json"):
@@ -55,7 +55,7 @@ def test_the_answer_has_the_accepted_type_without_parameters(model: FakeRecommen
         assert answer.content_length == len(answer.data)
 
 
-def test_csv_is_the_default_answer(model: FakeRecommender) -> None:
+def test_csv_is_the_default_answer(model: SmallModel) -> None:
     answer = client_of(model).post("/invocations", data="u1,1\n", content_type="text/csv; charset=utf-8")
 
     assert answer.headers["Content-Type"] == "text/csv"
@@ -74,7 +74,7 @@ def test_csv_is_the_default_answer(model: FakeRecommender) -> None:
     ],
 )
 def test_statuses_come_with_one_line_that_says_why(
-    model: FakeRecommender, body: str, headers: dict[str, str], status: int, said: str
+    model: SmallModel, body: str, headers: dict[str, str], status: int, said: str
 ) -> None:
     client = client_of(model, settings=Settings(max_payload_mib=1))
 
@@ -88,21 +88,21 @@ def test_statuses_come_with_one_line_that_says_why(
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/invocations", 405), ("POST", "/ping", 405), ("GET", "/models", 404)]
 )
-def test_a_wrong_route_is_told_the_right_ones(model: FakeRecommender, method: str, path: str, status: int) -> None:
+def test_a_wrong_route_is_told_the_right_ones(model: SmallModel, method: str, path: str, status: int) -> None:
     answer = client_of(model).open(path, method=method)
 
     assert answer.status_code == status
-    assert "the routes are POST /invocations, GET /ping and GET /execution-parameters" in answer.text
+    assert "the routes are POST /invocations, GET /ping, GET /execution-parameters and GET /openapi.json" in answer.text
     assert ("Allow" in answer.headers) is (status == 405)
 
 
 def test_a_bug_is_a_500_whose_traceback_is_in_the_log_alone(
-    model: FakeRecommender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model: SmallModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*args: object, **options: object) -> None:
         raise ZeroDivisionError("the bug")
 
-    monkeypatch.setattr(model, "top_n", broken)
+    monkeypatch.setattr(model.answering, "answer", broken)
 
     with caplog.at_level(logging.ERROR):
         answer = client_of(model).post("/invocations", data="u1", content_type="text/csv")

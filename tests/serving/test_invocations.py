@@ -11,13 +11,13 @@ from factorbox.serving.invocations import Invocations
 from factorbox.serving.media_types import Format
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.settings import Settings
-from serving.fakes import FakeRecommender
+from serving.small_model import SmallModel
 
 
 @pytest.fixture
-def model() -> FakeRecommender:
+def model() -> SmallModel:
     # u0 and u2 have seen item a.
-    return FakeRecommender(users=["u0", "u1", "u2", "u3"], items=["a", "b", "c"])
+    return SmallModel(users=["u0", "u1", "u2", "u3"], items=["a", "b", "c"])
 
 
 def whole(answer: Iterable[bytes] | None) -> str:
@@ -26,19 +26,19 @@ def whole(answer: Iterable[bytes] | None) -> str:
 
 
 def ask(
-    model: FakeRecommender, body: bytes, *, to: Format = "csv", settings: Settings | None = None, of: Format = "json"
+    model: SmallModel, body: bytes, *, to: Format = "csv", settings: Settings | None = None, of: Format = "json"
 ) -> str:
     service = Invocations(model, settings=settings or Settings())
     return whole(service.answer(body, request_format=of, answer_format=to))
 
 
-def test_requests_are_answered_in_order_without_a_newline_at_the_end(model: FakeRecommender) -> None:
+def test_requests_are_answered_in_order_without_a_newline_at_the_end(model: SmallModel) -> None:
     body = b'{"user_id": "u1", "top_n": "2"}\n{"user_id": "u0", "top_n": 1}\n{"user_id": "u1", "top_n": 1}'
 
     assert ask(model, body) == "u1,a,1.0\nu1,b,0.5\nu0,b,0.5\nu1,a,1.0"
 
 
-def test_trailing_newline_ends_an_answer_but_not_an_empty_one(model: FakeRecommender) -> None:
+def test_trailing_newline_ends_an_answer_but_not_an_empty_one(model: SmallModel) -> None:
     settings = Settings(trailing_newline=True, unknown_users="empty")
 
     assert ask(model, b"u1,1", of="csv", settings=settings) == "u1,a,1.0\n"
@@ -46,7 +46,7 @@ def test_trailing_newline_ends_an_answer_but_not_an_empty_one(model: FakeRecomme
     assert ask(model, b"nobody", of="csv", to="json", settings=settings).endswith("}\n")
 
 
-def test_a_huge_top_n_returns_what_there_is(model: FakeRecommender) -> None:
+def test_a_huge_top_n_returns_what_there_is(model: SmallModel) -> None:
     assert ask(model, b"u1,1000000000", of="csv").count("\n") == 2
 
 
@@ -56,7 +56,7 @@ def test_a_huge_top_n_returns_what_there_is(model: FakeRecommender) -> None:
 def test_exclude_seen_is_the_requests_before_the_environments_before_the_models(
     request_: bool | None, environment: bool | None, manifest: bool
 ) -> None:
-    model = FakeRecommender(users=["u0"], items=["a", "b"], exclude_seen=manifest)
+    model = SmallModel(users=["u0"], items=["a", "b"], exclude_seen=manifest)
     wanted = next(choice for choice in (request_, environment, manifest) if choice is not None)
     fields = {"user_id": "u0"} | ({} if request_ is None else {"exclude_seen": request_})
 
@@ -65,7 +65,7 @@ def test_exclude_seen_is_the_requests_before_the_environments_before_the_models(
     assert ("u0,a," in answer) is not wanted
 
 
-def test_an_unknown_user_gets_the_mean_users_ranking(model: FakeRecommender) -> None:
+def test_an_unknown_user_gets_the_mean_users_ranking(model: SmallModel) -> None:
     answer = json.loads(ask(model, b'{"user_id": "nobody", "top_n": 2}', to="json"))
 
     assert list(answer) == ["user_id", "known_user", "recommendations"]
@@ -73,7 +73,7 @@ def test_an_unknown_user_gets_the_mean_users_ranking(model: FakeRecommender) -> 
     assert [row["item_id"] for row in answer["recommendations"]] == ["a", "b"]
 
 
-def test_an_unknown_user_can_get_nothing(model: FakeRecommender) -> None:
+def test_an_unknown_user_can_get_nothing(model: SmallModel) -> None:
     settings = Settings(unknown_users="empty")
     body = b"nobody\nu1,1\nnobody"
 
@@ -83,7 +83,7 @@ def test_an_unknown_user_can_get_nothing(model: FakeRecommender) -> None:
     assert len(lines) == 3
 
 
-def test_an_unknown_user_can_be_a_bad_record(model: FakeRecommender) -> None:
+def test_an_unknown_user_can_be_a_bad_record(model: SmallModel) -> None:
     with pytest.raises(RequestError, match='record 2: user_id "nobody" is unknown') as refused:
         ask(model, b"u1\nnobody", of="csv", settings=Settings(unknown_users="error"))
     assert refused.value.status == 400
@@ -92,17 +92,17 @@ def test_an_unknown_user_can_be_a_bad_record(model: FakeRecommender) -> None:
     assert marked.split("\n")[1].startswith('nobody,ERROR,"record 2: ')
 
 
-def test_a_bad_record_refuses_the_request_before_anything_is_ranked(model: FakeRecommender) -> None:
+def test_a_bad_record_refuses_the_request_before_anything_is_ranked(model: SmallModel) -> None:
     with pytest.raises(RequestError) as refused:
         ask(model, b"u1\nu1,0\n,3", of="csv")
 
     assert str(refused.value).startswith('record 2: top_n "0" is not a whole number')
-    assert model.calls == []
+    assert model.answering.rows == []
 
 
 @pytest.mark.parametrize("element", [b"1", b"{}"])
 def test_a_flood_of_bad_records_is_refused_for_its_first_one(
-    model: FakeRecommender, element: bytes, caplog: pytest.LogCaptureFixture
+    model: SmallModel, element: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(RequestError, match=r"^record 1: "):
         ask(model, b"[" + (element + b",") * 300_000 + element + b"]")
@@ -110,26 +110,26 @@ def test_a_flood_of_bad_records_is_refused_for_its_first_one(
     assert not caplog.records
 
 
-def test_the_first_bad_element_of_an_array_keeps_its_number(model: FakeRecommender) -> None:
+def test_the_first_bad_element_of_an_array_keeps_its_number(model: SmallModel) -> None:
     with pytest.raises(RequestError, match=r'^record 3: "x" is not a JSON object'):
         ask(model, b'[{"user_id": "u1"}, {"user_id": "u2"}, "x", 5]')
 
 
-def test_an_unknown_user_with_an_endless_name_is_refused(model: FakeRecommender) -> None:
+def test_an_unknown_user_with_an_endless_name_is_refused(model: SmallModel) -> None:
     # Every row of the answer would repeat it: a request of 300 kB once asked for an answer of 6 GB.
     with pytest.raises(RequestError, match="is unknown and has 2,049 characters"):
         ask(model, b"x" * 2049, of="csv")
     assert ask(model, b"x" * 2048 + b",1", of="csv").startswith("x" * 2048 + ",")
 
 
-def test_long_ids_make_blocks_of_fewer_records(model: FakeRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_ids_make_blocks_of_fewer_records(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invocations, "_BLOCK_ROWS", 10)
     body = b"\n".join([b"y" * 640] * 4)
     blocks = list(Invocations(model, settings=Settings()).answer(body, request_format="csv", answer_format="csv") or [])
     assert len(blocks) == 4
 
 
-def test_marked_records_keep_one_json_line_a_record(model: FakeRecommender) -> None:
+def test_marked_records_keep_one_json_line_a_record(model: SmallModel) -> None:
     body = b'{"user_id":"u1"}\nnot JSON\n\n{"user_id":"u0","top_n":"x"}\n{"user_id":"u3"}'
 
     lines = [
@@ -140,20 +140,20 @@ def test_marked_records_keep_one_json_line_a_record(model: FakeRecommender) -> N
     assert [line["error"]["record"] for line in lines if "error" in line] == [2, 3, 4]
 
 
-def test_a_request_of_bad_records_alone_is_marked_without_a_ranking(model: FakeRecommender) -> None:
+def test_a_request_of_bad_records_alone_is_marked_without_a_ranking(model: SmallModel) -> None:
     assert ask(model, b",\n,", of="csv", settings=Settings(bad_records="mark")).count(",ERROR,") == 2
-    assert model.calls == []
+    assert sum(model.answering.rows) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"\xef\xbb\xbf"])
-def test_no_record_gives_no_answer(model: FakeRecommender, body: bytes) -> None:
+def test_no_record_gives_no_answer(model: SmallModel, body: bytes) -> None:
     service = Invocations(model, settings=Settings())
 
     assert service.answer(body, request_format="json", answer_format="csv") is None
     assert service.answer(body, request_format="csv", answer_format="csv") is None
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_record(model: FakeRecommender) -> None:
+def test_a_byte_order_mark_is_no_part_of_the_first_record(model: SmallModel) -> None:
     assert ask(model, b"\xef\xbb\xbfu1,1", of="csv") == "u1,a,1.0"
     assert ask(model, b'\xef\xbb\xbf{"user_id":"u1","top_n":1}') == "u1,a,1.0"
 
@@ -161,7 +161,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_record(model: FakeRecommender
 @pytest.mark.parametrize("to", ["csv", "json"])
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
 def test_blocks_do_not_change_the_answer(
-    model: FakeRecommender, monkeypatch: pytest.MonkeyPatch, to: Format, rows: int
+    model: SmallModel, monkeypatch: pytest.MonkeyPatch, to: Format, rows: int
 ) -> None:
     settings = Settings(bad_records="mark", unknown_users="empty", trailing_newline=True)
     body = b"u1,2\nnobody\nu0,9\n,\nu2,1\nnobody\nu3,3\nnobody"
@@ -172,19 +172,19 @@ def test_blocks_do_not_change_the_answer(
     assert ask(model, body, of="csv", to=to, settings=settings) == at_once
 
 
-def test_a_large_answer_is_made_block_by_block(model: FakeRecommender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_answer_is_made_block_by_block(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invocations, "_BLOCK_ROWS", 6)
     service = Invocations(model, settings=Settings())
 
     answer = service.answer(b"u1,3\n" * 10, request_format="csv", answer_format="csv")
     assert answer is not None
-    assert model.calls == [2]
+    assert model.answering.rows == [6]
 
     assert b"".join(answer).count(b"\n") == 29
-    assert model.calls == [2, 2, 2, 2, 2]
+    assert model.answering.rows == [6, 6, 6, 6, 6]
 
 
-def test_a_large_request_is_logged_in_one_line(model: FakeRecommender, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_large_request_is_logged_in_one_line(model: SmallModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     settings = Settings(bad_records="mark")
 
@@ -198,7 +198,7 @@ def test_a_large_request_is_logged_in_one_line(model: FakeRecommender, caplog: p
 
 
 def test_a_large_request_that_is_refused_is_logged_too(
-    model: FakeRecommender, caplog: pytest.LogCaptureFixture
+    model: SmallModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -63,7 +62,17 @@ class Factors:
     item_biases: NDArray[np.float32]
     epochs: int
     train_loss: float
-    fold_in: Mapping[str, float] = MappingProxyType({})
+    fold_in: Mapping[str, float] = field(default_factory=dict)
+
+
+def frequency_penalties(
+    counts: NDArray[np.int64], *, offset: float, regularization: float, exponent: float
+) -> NDArray[np.float64]:
+    """Return ρ = λ (|S| + offset)^ν for rows with so many entries.  # (rows,).
+
+    Training and fold-in share this, so that they solve the same problem.
+    """
+    return np.asarray(regularization * (counts + offset) ** exponent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +119,16 @@ class RowSystem:
 
     def penalties(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return λ (|S| + offset)^ν for histories of so many items.  # (rows,)."""
-        frequency = counts + self.frequency_offset
-        return np.asarray(self.regularization * frequency**self.regularization_exponent)
+        return frequency_penalties(
+            counts,
+            offset=self.frequency_offset,
+            regularization=self.regularization,
+            exponent=self.regularization_exponent,
+        )
+
+    def confidences(self, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return c_k for history items of these weights.  # (entries,)."""
+        return np.ones(len(weights)) if self.alpha is None else self.alpha * weights.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,15 @@ class Query(NamedTuple):
         return "rank" if self.item_ids is None else "pairs"
 
     @property
+    def label_field(self) -> Literal["user_id", "sequence_id", "item_id"] | None:
+        """The field that the label was given in."""
+        if self.user_id is not None:
+            return "user_id"
+        if self.sequence_id is not None:
+            return "sequence_id"
+        return None if self.item_id is None else "item_id"
+
+    @property
     def label(self) -> str | None:
         """The id that an answer repeats; None for a bare history."""
         if self.user_id is not None:

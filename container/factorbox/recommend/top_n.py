@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from factorbox.recommend.top_n_kernels import fixed_order_scores, select_rows
+from factorbox.recommend.lists import Lists, starts_of
+from factorbox.recommend.top_n_kernels import fixed_order_scores, rank_listed, select_rows
 
 _BLOCK_SCORES = 4_000_000
 _BLOCK_ROWS = 256
@@ -24,7 +25,7 @@ _UNIT_ROUNDOFF = 2.0**-24
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Items for each of several requests, best first.
+    """Items, or users, for each of several requests, best first.
 
     Attributes
     ----------
@@ -41,35 +42,56 @@ class Ranking:
     scores: NDArray[np.float32]
 
 
-class ItemMatrix:
-    """The item side of the score product.
+class Candidates:
+    """What can be ranked: the items, or for similar users the users.
 
     Parameters
     ----------
     factors
-        float32, (items, d), C-contiguous.
+        float32, (candidates, d), C-contiguous.
     biases
-        float32, (items,).
+        float32, (candidates,).
+    scales
+        float64, (candidates,): what each product w·h is multiplied by; None for 1. |h| scale is at most 1.
+    available
+        bool, (candidates,): what may be ranked at all; None for all.
     """
 
-    def __init__(self, factors: NDArray[np.float32], biases: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        factors: NDArray[np.float32],
+        biases: NDArray[np.float32],
+        *,
+        scales: NDArray[np.float64] | None = None,
+        available: NDArray[np.bool_] | None = None,
+    ) -> None:
+        all_available = available is None or bool(available.all())
         self.factors = factors
         self.biases = biases
+        self.scales = np.zeros(0) if scales is None else scales
+        self.unavailable = np.zeros(0, dtype=np.bool_) if available is None or all_available else ~available
+        self.n_available = len(factors) - int(self.unavailable.sum())
         self._transposed = torch.from_numpy(factors).T
-        self._biases = torch.from_numpy(biases) if biases.any() else None
+        self._factor_scales = None if scales is None else torch.from_numpy(scales.astype(np.float32))
+        # In a block −inf stands for "never": the selection passes over it.
+        added = biases if all_available else np.where(self.unavailable, np.float32(-np.inf), biases)
+        self._added = torch.from_numpy(added) if added.any() else None
         self._buffers = threading.local()
-        # In float32, since a float64 copy of a large catalogue would cost every worker twice its size; the sum of d
-        # squares is off by less than d roundings, which the bound takes up.
-        squares = np.einsum("ij,ij->i", factors, factors)  # (items,)
-        inflation = 1 + factors.shape[1] * _UNIT_ROUNDOFF
-        self._largest_norm = float(np.sqrt(np.float64(squares.max(initial=0.0)) * inflation))
         self._largest_bias = float(np.abs(biases).max(initial=0.0))
+        if scales is None:
+            # In float32, since a float64 copy of a large catalogue would cost every worker twice its size; the sum of
+            # d squares is off by less than d roundings, which the bound takes up.
+            squares = np.einsum("ij,ij->i", factors, factors)  # (candidates,)
+            inflation = 1 + factors.shape[1] * _UNIT_ROUNDOFF
+            self._largest_norm = float(np.sqrt(np.float64(squares.max(initial=0.0)) * inflation))
+        else:
+            self._largest_norm = 1.0
 
     def __len__(self) -> int:
         return len(self.factors)
 
     def block_scores(self, user_factors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return w·h_i + b_i by one matrix product, in a buffer of this thread's own.  # (users, items).
+        """Return (w·h) scale + b by one matrix product, in a buffer of this thread's own.  # (users, candidates).
 
         The buffer is written over by the next call of the same thread: memory fresh from the system would cost as
         much as the product.
@@ -79,95 +101,172 @@ class ItemMatrix:
         if buffer is None or buffer.numel() < size:
             buffer = self._buffers.scores = torch.empty(size)
         out = buffer[:size].view(len(user_factors), len(self))
-        if self._biases is None:
-            torch.mm(torch.from_numpy(user_factors), self._transposed, out=out)
+        w = torch.from_numpy(user_factors)
+        if self._factor_scales is not None:
+            torch.mm(w, self._transposed, out=out).mul_(self._factor_scales)
+            if self._added is not None:
+                out.add_(self._added)
+        elif self._added is not None:
+            torch.addmm(self._added, w, self._transposed, out=out)
         else:
-            torch.addmm(self._biases, torch.from_numpy(user_factors), self._transposed, out=out)
+            torch.mm(w, self._transposed, out=out)
         return np.asarray(out.numpy())
 
     def error_bounds(self, user_factors: NDArray[np.float32], user_biases: NDArray[np.float32]) -> NDArray[np.float64]:
         """Bound the difference between a block score plus b_u and the fixed-order score.  # (users,).
 
         |fl(x) − x| ≤ gamma_n (‖w‖ ‖h‖ + |b_i| + |b_u|) with gamma_n = n u / (1 − n u) for any order of n additions
-        (Higham 2002, section 3.1); n counts the d products, both biases and the rounding of the result.
+        (Higham 2002, section 3.1); n counts the d products, the scaling of both sides, both biases and the rounding of
+        the result.
         """
-        n = self.factors.shape[1] + 4
+        n = self.factors.shape[1] + 8
         gamma = n * _UNIT_ROUNDOFF / (1 - n * _UNIT_ROUNDOFF)
         norms = np.sqrt(np.square(user_factors, dtype=np.float64).sum(axis=1))
         return np.asarray(gamma * (norms * self._largest_norm + self._largest_bias + np.abs(user_biases)))
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Whose rankings are wanted, and how long.
+
+    Attributes
+    ----------
+    factors, biases
+        float32, (requests, d) and (requests,): one row a request.
+    counts
+        int64, (requests,): how many candidates are wanted; fewer come back where fewer are left.
+    scales
+        float64, (requests,): what each product w·h is multiplied by, with |w| scale at most 1; None where the
+        candidates are not scaled.
+    """
+
+    factors: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    scales: NDArray[np.float64] | None = None
+
+    def part(self, which: slice | NDArray[np.int64]) -> Ranked:
+        """Return some of the requests."""
+        scales = None if self.scales is None else self.scales[which]
+        return Ranked(self.factors[which], self.biases[which], self.counts[which], scales)
+
+    @property
+    def kernel_scales(self) -> NDArray[np.float64]:
+        """The scales as kernels take them: empty where there are none."""
+        return np.zeros(0) if self.scales is None else self.scales
+
+
 def top_n(
-    items: ItemMatrix,
+    candidates: Candidates,
+    wanted: Ranked,
     *,
-    user_factors: NDArray[np.float32],
-    user_biases: NDArray[np.float32],
-    counts: NDArray[np.int64],
-    excluded_indptr: NDArray[np.int64],
-    excluded_items: NDArray[np.int32],
+    excluded: Lists,
     run: Callable[[Callable[[int], Ranking], Iterable[int]], Iterable[Ranking]] = map,
 ) -> Ranking:
-    """Return the best items of each request.
+    """Return the best candidates of each request.
 
     Parameters
     ----------
-    items
-        The item side.
-    user_factors, user_biases
-        float32, (requests, d) and (requests,): one row a request.
-    counts
-        int64, (requests,): how many items are wanted, at least 1; fewer come back where fewer are left.
-    excluded_indptr, excluded_items
-        int64, (requests + 1,) and int32: item indices that a request must not get; repeated ones do no harm.
+    candidates
+        What is ranked.
+    wanted
+        The requests.
+    excluded
+        Candidates that a request must not get; repeated ones do no harm.
     run
         How to work off the blocks: `map`, or the `map` of `factorbox.threads.Threads`.
 
     Returns
     -------
     Ranking
-        No padding, no excluded item, independent of the grouping of the requests.
+        No padding, no excluded candidate, independent of the grouping of the requests.
     """
-    rows = max(1, min(_BLOCK_ROWS, _BLOCK_SCORES // max(1, len(items))))
+    rows = max(1, min(_BLOCK_ROWS, _BLOCK_SCORES // max(1, len(candidates))))
 
     def of_block(start: int) -> Ranking:
-        part = slice(start, start + rows)
-        w = np.ascontiguousarray(user_factors[part])
-        b = user_biases[part]
-        wanted = np.minimum(counts[part], len(items))
-        scores = items.block_scores(w)
-        offsets = np.concatenate([[0], np.cumsum(wanted)])
+        part = wanted.part(slice(start, start + rows))
+        w = np.ascontiguousarray(part.factors)
+        scaled = w if part.scales is None else (w * part.scales[:, None]).astype(np.float32)
+        counts = np.minimum(part.counts, len(candidates))
+        scores = candidates.block_scores(scaled)
+        offsets = starts_of(counts)
         item_indices = np.empty(offsets[-1], dtype=np.int32)
         exact = np.empty(offsets[-1], dtype=np.float32)
         indptr = np.zeros(len(w) + 1, dtype=np.int64)
         select_rows(
             scores,
+            candidates.n_available,
             w,
-            b,
-            items.factors,
-            items.biases,
-            wanted,
-            2 * items.error_bounds(w, b),
-            excluded_indptr[start : start + len(w) + 1],
-            excluded_items,
+            part.biases,
+            part.kernel_scales,
+            candidates.factors,
+            candidates.biases,
+            candidates.scales,
+            counts,
+            2 * candidates.error_bounds(scaled, part.biases),
+            excluded.indptr[start : start + len(w) + 1],
+            excluded.indices,
             indptr,
             item_indices,
             exact,
         )
         return Ranking(indptr, item_indices[: indptr[-1]], exact[: indptr[-1]])
 
-    return joined(run(of_block, range(0, len(user_factors), rows)))
+    return joined(run(of_block, range(0, len(wanted.factors), rows)))
+
+
+def top_n_of(candidates: Candidates, wanted: Ranked, *, included: Lists, excluded: Lists) -> Ranking:
+    """Return the best of the candidates that each request lists; see `top_n`.
+
+    Only these are scored, by the same kernel, so that a filter changes no score and no order.
+    """
+    counts = np.minimum(wanted.counts, np.diff(included.indptr))
+    size = int(counts.sum())
+    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
+    item_indices = np.empty(size, dtype=np.int32)
+    exact = np.empty(size, dtype=np.float32)
+    rank_listed(
+        np.ascontiguousarray(wanted.factors),
+        wanted.biases,
+        wanted.kernel_scales,
+        candidates.factors,
+        candidates.biases,
+        candidates.scales,
+        candidates.unavailable,
+        counts,
+        included.indptr,
+        included.indices,
+        excluded.indptr,
+        excluded.indices,
+        indptr,
+        item_indices,
+        exact,
+    )
+    return Ranking(indptr, item_indices[: indptr[-1]], exact[: indptr[-1]])
 
 
 def scores_of_pairs(
-    items: ItemMatrix,
+    candidates: Candidates,
     *,
     user_factors: NDArray[np.float32],
     user_biases: NDArray[np.float32],
+    rows: NDArray[np.int64],
     item_indices: NDArray[np.int32],
 ) -> NDArray[np.float32]:
-    """Return the fixed-order score of each row of users with the item beside it.  # (rows,)."""
+    """Return the fixed-order score of user `rows[r]` with item `item_indices[r]`, NaN for a negative one.  # (rows,).
+
+    Whether an item is available does not matter here.
+    """
     scores = np.empty(len(item_indices), dtype=np.float32)
-    fixed_order_scores(user_factors, user_biases, items.factors, items.biases, item_indices, scores)
+    fixed_order_scores(
+        np.ascontiguousarray(user_factors),
+        user_biases,
+        candidates.factors,
+        candidates.biases,
+        rows,
+        item_indices,
+        scores,
+    )
     return scores
 
 
@@ -176,7 +275,7 @@ def joined(rankings: Iterable[Ranking]) -> Ranking:
     parts = list(rankings)
     lengths = [np.diff(part.indptr) for part in parts]
     return Ranking(
-        indptr=np.concatenate([[0], *lengths]).cumsum().astype(np.int64),
+        indptr=starts_of(np.concatenate([np.zeros(0, np.int64), *lengths])),
         item_indices=np.concatenate([np.zeros(0, np.int32), *(part.item_indices for part in parts)]),
         scores=np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)]),
     )

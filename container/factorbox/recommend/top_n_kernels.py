@@ -10,8 +10,8 @@ _STRIDE = 32
 
 
 @kernel()
-def _score(w, user_bias, h, item_bias):  # type: ignore[no-untyped-def]
-    """Return w·h + b_u + b_i: float64, four partial sums in a fixed order, rounded once to float32.
+def _score(w, user_bias, h, item_bias, scale):  # type: ignore[no-untyped-def]
+    """Return (w·h) scale + b_u + b_i: float64, four partial sums in a fixed order, rounded once to float32.
 
     The order is written out because it is the result: the compiler may not change it in this kernel.
     """
@@ -25,15 +25,33 @@ def _score(w, user_bias, h, item_bias):  # type: ignore[no-untyped-def]
         a3 += np.float64(w[f + 3]) * np.float64(h[f + 3])
     for f in range(whole, d):
         a0 += np.float64(w[f]) * np.float64(h[f])
-    return np.float32(((a0 + a1) + (a2 + a3)) + (np.float64(user_bias) + np.float64(item_bias)))
+    # + 0.0 turns −0 into +0, which must tie.
+    return np.float32(((a0 + a1) + (a2 + a3)) * scale + (np.float64(user_bias) + np.float64(item_bias))) + np.float32(0)
 
 
 @kernel()
-def fixed_order_scores(w, user_biases, h, item_biases, item_indices, scores):  # type: ignore[no-untyped-def]
-    """Score row r of `w` with item `item_indices[r]` into `scores[r]`."""
+def fixed_order_scores(w, user_biases, h, item_biases, rows, item_indices, scores):  # type: ignore[no-untyped-def]
+    """Score row `rows[r]` of `w` with item `item_indices[r]` into `scores[r]`; NaN for a negative item index."""
     for r in range(len(item_indices)):
         i = item_indices[r]
-        scores[r] = _score(w[r], user_biases[r], h[i], item_biases[i])
+        u = rows[r]
+        scores[r] = _score(w[u], user_biases[u], h[i], item_biases[i], 1.0) if i >= 0 else np.float32(np.nan)
+
+
+@kernel()
+def _rank(found, fixed, n, item_indices, exact):  # type: ignore[no-untyped-def]
+    """Write the n best of some items, ascending in `found`, by descending score and then ascending index."""
+    # As one ascending integer each: the bits of negative floats order backwards.
+    bits = fixed.view(np.int32)
+    keys = np.empty(len(fixed), dtype=np.int64)
+    for c in range(len(fixed)):
+        ascending = np.int64(bits[c]) if bits[c] >= 0 else np.int64(-2147483648) - np.int64(bits[c])
+        keys[c] = (-ascending << 32) | np.int64(c)
+    keys.sort()
+    for c in range(n):
+        place = keys[c] & np.int64(0xFFFFFFFF)
+        item_indices[c] = found[place]
+        exact[c] = fixed[place]
 
 
 @kernel()
@@ -104,10 +122,13 @@ def _candidates(scores, n, slack, heap, found):  # type: ignore[no-untyped-def]
 @kernel()
 def select_rows(  # type: ignore[no-untyped-def]
     scores,
+    n_available,
     w,
     user_biases,
+    row_scales,
     h,
     item_biases,
+    scales,
     counts,
     slacks,
     excluded_indptr,
@@ -116,13 +137,16 @@ def select_rows(  # type: ignore[no-untyped-def]
     item_indices,
     exact,
 ):
-    """Fill `indptr`, `item_indices` and `exact` with the answers of a block; `scores` is used up."""
-    n_items = len(h)
-    found = np.empty(n_items, dtype=np.int32)
+    """Fill `indptr`, `item_indices` and `exact` with the answers of a block; `scores` is used up.
+
+    `scores` is −inf at the items that are not available, of which all but `n_available` are; `scales` is empty where
+    nothing is scaled.
+    """
+    found = np.empty(len(h), dtype=np.int32)
     heap = np.empty(max(1, np.max(counts)), dtype=np.float32)
     written = 0
     for row in range(len(w)):
-        left = n_items
+        left = n_available
         for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
             if scores[row, excluded_items[k]] != -np.inf:
                 scores[row, excluded_items[k]] = -np.inf
@@ -130,20 +154,66 @@ def select_rows(  # type: ignore[no-untyped-def]
         n = min(counts[row], left)
         if n > 0:
             kept = _candidates(scores[row], n, slacks[row], heap, found)
-            # Descending score, then ascending index, as one ascending integer: negative floats order backwards.
-            keys = np.empty(kept, dtype=np.int64)
             fixed = np.empty(kept, dtype=np.float32)
             for c in range(kept):
-                # + 0.0 turns −0 into +0, which must tie.
-                fixed[c] = _score(w[row], user_biases[row], h[found[c]], item_biases[found[c]]) + np.float32(0.0)
-            bits = fixed.view(np.int32)
-            for c in range(kept):
-                ascending = np.int64(bits[c]) if bits[c] >= 0 else np.int64(-2147483648) - np.int64(bits[c])
-                keys[c] = (-ascending << 32) | np.int64(c)
-            keys.sort()
-            for c in range(n):
-                place = keys[c] & np.int64(0xFFFFFFFF)
-                item_indices[written + c] = found[place]
-                exact[written + c] = fixed[place]
+                i = found[c]
+                scale = row_scales[row] * scales[i] if len(scales) else 1.0
+                fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
+            _rank(found, fixed, n, item_indices[written:], exact[written:])
             written += n
+        indptr[row + 1] = written
+
+
+@kernel()
+def rank_listed(  # type: ignore[no-untyped-def]
+    w,
+    user_biases,
+    row_scales,
+    h,
+    item_biases,
+    scales,
+    unavailable,
+    counts,
+    included_indptr,
+    included_items,
+    excluded_indptr,
+    excluded_items,
+    indptr,
+    item_indices,
+    exact,
+):
+    """Fill `indptr`, `item_indices` and `exact` with the best of the items that each row lists.
+
+    A repeated item counts once. `unavailable` and `scales` are empty where every item is available and nothing is
+    scaled.
+    """
+    marked = np.zeros(len(h), dtype=np.uint8)
+    longest = 0
+    for row in range(len(w)):
+        longest = max(longest, included_indptr[row + 1] - included_indptr[row])
+    found = np.empty(longest, dtype=np.int32)
+    written = 0
+    for row in range(len(w)):
+        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
+            marked[excluded_items[k]] = 1
+        size = 0
+        for k in range(included_indptr[row], included_indptr[row + 1]):
+            i = included_items[k]
+            if marked[i] == 0 and not (len(unavailable) and unavailable[i]):
+                marked[i] = 1
+                found[size] = i
+                size += 1
+        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
+            marked[excluded_items[k]] = 0
+        for k in range(size):
+            marked[found[k]] = 0
+        found[:size].sort()
+        fixed = np.empty(size, dtype=np.float32)
+        for c in range(size):
+            i = found[c]
+            scale = row_scales[row] * scales[i] if len(scales) else 1.0
+            fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
+        n = min(counts[row], size)
+        _rank(found, fixed, n, item_indices[written:], exact[written:])
+        written += n
         indptr[row + 1] = written

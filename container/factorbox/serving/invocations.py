@@ -16,29 +16,44 @@ from numpy.typing import NDArray
 
 from factorbox.contract.log_lines import line
 from factorbox.data.ids import Ids
-from factorbox.recommend.top_n import Ranking
+from factorbox.data.item_details import ItemDetails
+from factorbox.data.rows import Rows
+from factorbox.recommend.answering import Answering
+from factorbox.recommend.queries import Query
+from factorbox.recommend.subjects import Resolved
 from factorbox.serving.answers import RENDERERS, Block, EscapedIds
 from factorbox.serving.csv_payload import parse_csv
 from factorbox.serving.json_payload import parse_json
 from factorbox.serving.media_types import Format
-from factorbox.serving.queries import BadRecord, Query, Record, shortened
+from factorbox.serving.queries import BadRecord, Record
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.settings import Settings
+from factorbox.serving.values import Bare, shortened
 
 _PARSERS: dict[Format, Callable[..., list[Record]]] = {"csv": parse_csv, "json": parse_json}
 
 # Rows of one block of an answer, some ten megabytes of text; a request that fits is answered in one piece. A row
-# with a long user id counts as several.
+# with a long user id, reasons or titles counts as several.
 _BLOCK_ROWS = 1 << 18
 _ROW_CHARACTERS = 64
+_TITLE_ROWS = 8
 _LONGEST_UNKNOWN = 2048
+_MOST_REASONS = 1_000_000
 _LOGGED_RECORDS = 100
+
+# Stands where a bad record stood: no rows.
+_NOTHING = Query(item_ids=())
 
 _logger = logging.getLogger(__name__)
 
 
 class Recommends(Protocol):
     """What serving needs of a model (`factorbox.recommender.Recommender`)."""
+
+    @property
+    def answering(self) -> Answering:
+        """What answers."""
+        ...
 
     @property
     def user_ids(self) -> Ids:
@@ -51,6 +66,21 @@ class Recommends(Protocol):
         ...
 
     @property
+    def history(self) -> Rows:
+        """What each user did in training."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """What made the model."""
+        ...
+
+    @property
+    def item_details(self) -> ItemDetails | None:
+        """Titles and the like."""
+        ...
+
+    @property
     def exclude_seen(self) -> bool:
         """The default kept with the model."""
         ...
@@ -59,11 +89,24 @@ class Recommends(Protocol):
         """Make the first product of this process."""
         ...
 
-    def top_n(
-        self, user_indices: NDArray[np.int64], *, counts: NDArray[np.int64], exclude_seen: NDArray[np.bool_]
-    ) -> Ranking:
-        """Rank items for each user; index −1 is the mean user."""
-        ...
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """The records of a request, looked up and checked.
+
+    Attributes
+    ----------
+    resolved
+        A query for each record; a bad one has `_NOTHING`.
+    bad
+        The bad records by position.
+    nobody
+        How many records are about users of whom nothing is known.
+    """
+
+    resolved: Resolved
+    bad: dict[int, BadRecord]
+    nobody: int
 
 
 class Invocations:
@@ -78,8 +121,10 @@ class Invocations:
     """
 
     def __init__(self, recommender: Recommends, *, settings: Settings) -> None:
-        self._recommender = recommender
+        self._answering = recommender.answering
         self._settings = settings
+        self._details = recommender.item_details
+        self._users = EscapedIds(recommender.user_ids)
         self._items = EscapedIds(recommender.item_ids)
         self._exclude_seen = recommender.exclude_seen if settings.exclude_seen is None else settings.exclude_seen
 
@@ -99,116 +144,117 @@ class Invocations:
         records = _PARSERS[request_format](body.removeprefix(codecs.BOM_UTF8), stop_at_bad=refusing)
         if not records:
             return None
-        users = self._recommender.user_ids.indices_of([record.user_id or "" for record in records])
-        unknown = [position for position in np.flatnonzero(users < 0).tolist() if isinstance(records[position], Query)]
-        for position in unknown:
-            if self._settings.unknown_users == "error":
-                records[position] = _unknown_user(records[position])
-            elif len(records[position].user_id or "") > _LONGEST_UNKNOWN:
-                records[position] = _endless_user(records[position])
-        bad = [(number, record) for number, record in enumerate(records, 1) if isinstance(record, BadRecord)]
+        asked = self._checked(records, answer_format=answer_format)
 
         def log() -> None:
             if len(records) > _LOGGED_RECORDS:
                 seconds = time.monotonic() - start
                 _logger.info(
-                    line(
-                        records=len(records),
-                        unknown_users=len(unknown),
-                        bad_records=len(bad),
-                        seconds=seconds,
-                    )
+                    line(records=len(records), unknown_users=asked.nobody, bad_records=len(asked.bad), seconds=seconds)
                 )
 
-        if bad and refusing:
+        if asked.bad and refusing:
             log()
-            number, record = bad[0]
-            raise RequestError(record.message(number), status=HTTPStatus.BAD_REQUEST)
-        wanted = self._wanted(records, users)
-        cuts = _cuts(_weights(records, wanted.counts), rows=_BLOCK_ROWS)
-        texts = self._texts(records, wanted, cuts, answer_format)
+            position = min(asked.bad)
+            raise RequestError(asked.bad[position].message(position + 1), status=HTTPStatus.BAD_REQUEST)
+        cuts = _cuts(self._weights(asked.resolved), rows=_BLOCK_ROWS)
+        texts = self._texts(asked, cuts, answer_format)
         blocks = _joined(texts, trailing_newline=self._settings.trailing_newline, at_end=log)
         if len(cuts) == 2:
             return list(blocks)
         first = next(blocks, b"")
         return itertools.chain([first], blocks)
 
-    def _wanted(self, records: Sequence[Record], users: NDArray[np.int64]) -> _Wanted:
-        """Say for each record which ranking to make."""
-        n_items, exclude_seen = len(self._recommender.item_ids), self._exclude_seen
-        counts = [min(record.top_n, n_items) if isinstance(record, Query) else 0 for record in records]
-        exclude = [
-            record.exclude_seen if isinstance(record, Query) and record.exclude_seen is not None else exclude_seen
-            for record in records
-        ]
-        wanted = _Wanted(users=users, counts=np.array(counts, dtype=np.int64), exclude_seen=np.array(exclude))
+    def _checked(self, records: Sequence[Record], *, answer_format: Format) -> _Asked:
+        """Look all records up, and find those that this model or this format cannot answer."""
+        bad = {position: record for position, record in enumerate(records) if isinstance(record, BadRecord)}
+        queries = [_NOTHING if isinstance(record, BadRecord) else record for record in records]
+        resolved = self._answering.resolve(queries)
+        nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
+        reasons = self._answering.most_reasons(resolved) * self._answering.most_rows(resolved)
+        for position, query in enumerate(queries):
+            if query.explain and answer_format == "csv":
+                bad[position] = _unexplainable(query)
+            elif reasons[position] > _MOST_REASONS:
+                bad[position] = _endless_reasons(query, int(reasons[position]))
+        for position in nobody:
+            if self._settings.unknown_users == "error":
+                bad.setdefault(position, _nobody(queries[position]))
+        for position in np.flatnonzero((resolved.users < 0) & (resolved.items < 0)).tolist():
+            if len(queries[position].label or "") > _LONGEST_UNKNOWN:
+                bad.setdefault(position, _endless_label(queries[position]))
+        replaced = dict.fromkeys(bad, _NOTHING)
         if self._settings.unknown_users == "empty":
-            wanted.counts[users < 0] = 0
-        return wanted
+            replaced = {p: queries[p]._replace(item_ids=(), explain=0) for p in nobody} | replaced
+        return _Asked(resolved=resolved.replaced(replaced), bad=bad, nobody=len(nobody))
 
-    def _texts(
-        self, records: Sequence[Record], wanted: _Wanted, cuts: Sequence[int], answer_format: Format
-    ) -> Iterator[bytes]:
+    def _weights(self, resolved: Resolved) -> NDArray[np.int64]:
+        """Return what each record adds to a block, in rows of ordinary length."""
+        rows, reasons = self._answering.most_rows(resolved), self._answering.most_reasons(resolved)
+        labels = np.array([len(query.label or "") for query in resolved.queries], dtype=np.int64)
+        titled = np.array([query.titles for query in resolved.queries], dtype=np.int64) * _TITLE_ROWS
+        return np.asarray(rows * ((1 + reasons) * (1 + titled) + labels // _ROW_CHARACTERS))
+
+    def _texts(self, asked: _Asked, cuts: Sequence[int], answer_format: Format) -> Iterator[bytes]:
         """Write the blocks between the cuts, each line ended by a newline."""
         for start, end in itertools.pairwise(cuts):
-            block = Block(
-                records=records[start:end],
-                known=wanted.users[start:end] >= 0,
-                ranking=self._ranking(wanted, slice(start, end)),
-                first_number=start + 1,
-            )
-            yield RENDERERS[answer_format](block, items=self._items)
+            answers = self._answering.answer(asked.resolved.part(start, end), exclude_seen=self._exclude_seen)
+            bad = {position - start: asked.bad[position] for position in range(start, end) if position in asked.bad}
+            block = Block(answers=answers, bad=bad, first_number=start + 1)
+            yield RENDERERS[answer_format](block, users=self._users, items=self._items, details=self._details)
 
-    def _ranking(self, wanted: _Wanted, block: slice) -> Ranking:
-        """Rank for the records of a block; those that want nothing get nothing."""
-        counts = wanted.counts[block]
-        asking = counts > 0
-        lengths = np.zeros(len(counts), dtype=np.int64)
-        if not asking.any():
-            return Ranking(_indptr(lengths), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
-        # An unknown user's index −1 is the mean user's.
-        ranking = self._recommender.top_n(
-            wanted.users[block][asking],
-            counts=counts[asking],
-            exclude_seen=wanted.exclude_seen[block][asking],
+
+def _unexplainable(query: Query) -> BadRecord:
+    return BadRecord(
+        "cannot be answered in CSV, whose rows have no place for reasons: ask for JSON Lines with"
+        " Accept: application/jsonlines, or leave the field out",
+        field="explain",
+        value=Bare(query.explain),
+        label=_label(query),
+    )
+
+
+def _endless_reasons(query: Query, reasons: int) -> BadRecord:
+    return BadRecord(
+        f"may give up to {reasons:,} reasons, and one record may have {_MOST_REASONS:,}: lower explain, or ask for"
+        " fewer items",
+        field="explain",
+        value=Bare(query.explain),
+        label=_label(query),
+    )
+
+
+def _nobody(query: Query) -> BadRecord:
+    if query.history is None:
+        return BadRecord(
+            "is unknown: send users of the training data, or set UNKNOWN_USERS=mean or empty",
+            field="user_id",
+            value=shortened(query.label or ""),
+            label=_label(query),
         )
-        lengths[asking] = np.diff(ranking.indptr)
-        return Ranking(_indptr(lengths), ranking.item_indices, ranking.scores)
-
-
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """Which rankings a request wants, by record: user index, number of items (0 for none), and the switch."""
-
-    users: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    exclude_seen: NDArray[np.bool_]
-
-
-def _unknown_user(record: Record) -> BadRecord:
     return BadRecord(
-        "is unknown: send users of the training data, or set UNKNOWN_USERS=mean or empty",
-        field="user_id",
-        value=shortened(record.user_id or ""),
-        user_id=record.user_id,
+        "holds no item of the training data: send one that does, or set UNKNOWN_USERS=mean or empty",
+        field="history" if query.sequence_id is None else "sequence",
+        label=_label(query),
     )
 
 
-def _endless_user(record: Record) -> BadRecord:
-    user_id = record.user_id or ""
+def _endless_label(query: Query) -> BadRecord:
+    text = query.label or ""
     return BadRecord(
-        f"is unknown and has {len(user_id):,} characters: every row of its answer would repeat it, so at most"
+        f"is unknown and has {len(text):,} characters: every row of its answer would repeat it, so at most"
         f" {_LONGEST_UNKNOWN:,} are allowed",
-        field="user_id",
-        value=shortened(user_id),
-        user_id=shortened(user_id),
+        field=query.label_field,
+        value=shortened(text),
+        label=_label(query),
     )
 
 
-def _weights(records: Sequence[Record], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return what each record adds to a block, in rows of ordinary length."""
-    lengths = np.array([len(record.user_id or "") for record in records], dtype=np.int64)
-    return counts * (1 + lengths // _ROW_CHARACTERS)
+def _label(query: Query) -> tuple[str, str] | None:
+    if query.label_field is None or query.label is None:
+        return None
+    text = query.label
+    return query.label_field, text if len(text) <= _LONGEST_UNKNOWN else shortened(text)
 
 
 def _cuts(counts: NDArray[np.int64], *, rows: int) -> list[int]:
@@ -232,7 +278,3 @@ def _joined(texts: Iterable[bytes], *, trailing_newline: bool, at_end: Callable[
     if begun and trailing_newline:
         yield b"\n"
     at_end()
-
-
-def _indptr(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])

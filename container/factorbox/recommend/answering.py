@@ -1,0 +1,260 @@
+"""Queries answered, of all kinds in one call: what the server and the Python API stand on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.models.base import RowSystem
+from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
+from factorbox.recommend.explanations import explain
+from factorbox.recommend.lists import Lists, ranges, starts_of, taken
+from factorbox.recommend.queries import Kind, Query
+from factorbox.recommend.similarity import by_cosine, inverse_norms
+from factorbox.recommend.subjects import Resolved, Subjects, UserSide, resolve, subjects_of
+from factorbox.recommend.top_n import Candidates, Ranked, Ranking, scores_of_pairs, top_n, top_n_of
+
+_T = TypeVar("_T")
+
+
+class FittedModel(UserSide, Protocol):
+    """What answers are made from (`factorbox.artifact.Artifact`)."""
+
+    @property
+    def item_factors(self) -> NDArray[np.float32]:
+        """(items, d)."""
+        ...
+
+    @property
+    def item_biases(self) -> NDArray[np.float32]:
+        """(items,)."""
+        ...
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """(items,): what may be recommended."""
+        ...
+
+
+class Answering:
+    """Answers queries from a fitted model; used by all threads of a process.
+
+    Nothing is computed before it is needed: a server forks after this is made, and a matrix product before the fork
+    would make every product after it hang.
+
+    Parameters
+    ----------
+    model
+        The model.
+    row_system
+        Makes the problem that users are folded in by.
+    """
+
+    def __init__(self, model: FittedModel, *, row_system: Callable[[], RowSystem]) -> None:
+        self._model = model
+        self._row_system = _Once(row_system)
+        self._items = _Once(lambda: Candidates(model.item_factors, model.item_biases, available=model.available))
+        self._items_by_cosine = _Once(lambda: by_cosine(model.item_factors, available=model.available))
+        self._users_by_cosine = _Once(lambda: by_cosine(model.user_factors))
+
+    def resolve(self, queries: Sequence[Query]) -> Resolved:
+        """Look up the users, items and histories that queries name."""
+        return resolve(queries, user_ids=self._model.user_ids, item_ids=self._model.item_ids)
+
+    def most_rows(self, resolved: Resolved) -> NDArray[np.int64]:
+        """Return how many rows each answer may have.  # (queries,)."""
+        n_users, n_items = len(self._model.user_ids), len(self._model.item_ids)
+        return np.array(
+            [
+                min(query.top_n, n_users if query.similar_users else n_items)
+                if query.item_ids is None
+                else len(query.item_ids)
+                for query in resolved.queries
+            ],
+            dtype=np.int64,
+        )
+
+    def most_reasons(self, resolved: Resolved) -> NDArray[np.int64]:
+        """Return how many reasons each row of each answer may have.  # (queries,)."""
+        wanted = np.array([query.explain for query in resolved.queries], dtype=np.int64)
+        stored = self._model.history.indptr[resolved.users + 1] - self._model.history.indptr[resolved.users]
+        return np.minimum(wanted, np.where(resolved.users >= 0, stored, 0) + resolved.given.counts)
+
+    def answer(self, resolved: Resolved, *, exclude_seen: bool) -> Answers:
+        """Answer queries of any kinds, each as if it were alone.
+
+        Parameters
+        ----------
+        resolved
+            The queries.
+        exclude_seen
+            Whether items of the history are left out where a query does not say.
+
+        Raises
+        ------
+        AlgorithmError
+            Where a history cannot be folded in.
+        """
+        queries = resolved.queries
+        subjects = subjects_of(resolved, side=self._model, system=self._row_system)
+        by_kind: dict[Kind, Callable[[Resolved, Subjects, NDArray[np.int64]], Ranking]] = {
+            "rank": partial(self._recommended, exclude_seen=exclude_seen),
+            "pairs": self._pairs,
+            "similar_items": self._similar_items,
+            "similar_users": self._similar_users,
+        }
+        kinds = [query.kind for query in queries]
+        parts = []
+        for kind in dict.fromkeys(kinds):
+            at = np.array([position for position, other in enumerate(kinds) if other == kind], dtype=np.int64)
+            parts.append((at, by_kind[kind](resolved, subjects, at)))
+        ranking = _assembled(len(queries), parts)
+        return Answers(
+            queries=queries,
+            known=resolved.known,
+            ignored=resolved.ignored,
+            ranking=ranking,
+            explanations=self._explanations(queries, subjects, ranking),
+        )
+
+    def fold_in(self, resolved: Resolved) -> Subjects:
+        """Return the vectors of the users of some queries."""
+        return subjects_of(resolved, side=self._model, system=self._row_system)
+
+    def _recommended(
+        self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64], *, exclude_seen: bool
+    ) -> Ranking:
+        queries = [resolved.queries[position] for position in at.tolist()]
+        excluding = [exclude_seen if query.exclude_seen is None else query.exclude_seen for query in queries]
+        seen_by = np.flatnonzero(excluding)
+        seen = taken(subjects.histories, at[seen_by])
+        excluded = Lists.joined(
+            len(at), [(seen_by, Lists(seen.indptr, seen.indices)), *self._excluded_by_name(queries)]
+        )
+        wanted = Ranked(subjects.factors[at], subjects.biases[at], _counts(queries))
+        return self._ranking(self._items(), wanted, queries, excluded=excluded)
+
+    def _pairs(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
+        lists = [resolved.queries[position].item_ids or () for position in at.tolist()]
+        indptr = starts_of(np.array([len(ids) for ids in lists], dtype=np.int64))
+        # An unknown one keeps its place.
+        items = self._model.item_ids.indices_of([item_id for ids in lists for item_id in ids]).astype(np.int32)
+        scores = scores_of_pairs(
+            self._items(),
+            user_factors=subjects.factors,
+            user_biases=subjects.biases,
+            rows=np.repeat(at, np.diff(indptr)),
+            item_indices=items,
+        )
+        return Ranking(indptr, items, scores)
+
+    def _similar_items(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
+        queries = [resolved.queries[position] for position in at.tolist()]
+        items = resolved.items[at]
+        known = np.flatnonzero(items >= 0)
+        factors = self._model.item_factors[items]
+        itself = Lists(starts_of((items >= 0).astype(np.int64)), items[known].astype(np.int32))
+        return self._ranking(
+            self._items_by_cosine(),
+            _by_cosine(factors, np.where(items >= 0, _counts(queries), 0)),
+            queries,
+            excluded=Lists.joined(len(at), [(np.arange(len(at)), itself), *self._excluded_by_name(queries)]),
+        )
+
+    def _similar_users(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
+        queries = [resolved.queries[position] for position in at.tolist()]
+        users = resolved.users[at]
+        counts = np.where(resolved.nobody[at], 0, _counts(queries))
+        itself = Lists(starts_of((users >= 0).astype(np.int64)), users[users >= 0].astype(np.int32))
+        return top_n(self._users_by_cosine(), _by_cosine(subjects.factors[at], counts), excluded=itself)
+
+    def _ranking(self, candidates: Candidates, wanted: Ranked, queries: Sequence[Query], *, excluded: Lists) -> Ranking:
+        """Rank the candidates, or for the queries that list some, those alone."""
+        listing = np.array([query.include_items is not None for query in queries], dtype=np.bool_)
+        if not listing.any():
+            return top_n(candidates, wanted, excluded=excluded)
+        parts = []
+        if not listing.all():
+            free = np.flatnonzero(~listing)
+            parts.append((free, top_n(candidates, wanted.part(free), excluded=excluded.taken(free))))
+        bound = np.flatnonzero(listing)
+        included = self._looked_up([queries[position].include_items or () for position in bound.tolist()])
+        parts.append(
+            (bound, top_n_of(candidates, wanted.part(bound), included=included, excluded=excluded.taken(bound)))
+        )
+        return _assembled(len(queries), parts)
+
+    def _excluded_by_name(self, queries: Sequence[Query]) -> list[tuple[NDArray[np.int64], Lists]]:
+        """Return the positions of the queries with `exclude_items`, and those items."""
+        named = [(position, query.exclude_items) for position, query in enumerate(queries) if query.exclude_items]
+        positions = np.array([position for position, _ in named], dtype=np.int64)
+        return [(positions, self._looked_up([ids for _, ids in named]))] if named else []
+
+    def _looked_up(self, lists: Sequence[Sequence[str]]) -> Lists:
+        """Return the indices of the items of some lists, without those that are unknown."""
+        indices = self._model.item_ids.indices_of([item_id for ids in lists for item_id in ids])
+        owners = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
+        known = indices >= 0
+        counts = np.bincount(owners[known], minlength=len(lists))
+        return Lists(starts_of(counts), indices[known].astype(np.int32))
+
+    def _explanations(self, queries: Sequence[Query], subjects: Subjects, ranking: Ranking) -> Explanations | None:
+        counts = np.array([query.explain for query in queries], dtype=np.int64)
+        if not counts.any():
+            return None
+        items = ranking
+        if any(query.similar_users for query in queries):
+            # The rows of similar users hold no items.
+            of_users = np.repeat([query.similar_users for query in queries], np.diff(ranking.indptr))
+            items = replace(ranking, item_indices=np.where(of_users, UNKNOWN_ITEM, ranking.item_indices))
+        found = explain(self._row_system(), histories=subjects.histories, ranking=items, counts=counts)
+        # Of a user without history nothing explains the score but what all users share.
+        unexplained = (counts > 0) & (subjects.histories.counts == 0)
+        rows = np.repeat(unexplained, np.diff(ranking.indptr))
+        return replace(found, baselines=np.where(rows, ranking.scores, found.baselines))
+
+
+class _Once(Generic[_T]):
+    """Something that is made when it is first needed, by one thread, and kept."""
+
+    def __init__(self, make: Callable[[], _T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: _T | None = None
+
+    def __call__(self) -> _T:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+
+def _counts(queries: Sequence[Query]) -> NDArray[np.int64]:
+    return np.array([query.top_n for query in queries], dtype=np.int64)
+
+
+def _by_cosine(factors: NDArray[np.float32], counts: NDArray[np.int64]) -> Ranked:
+    """Ask for what is like these vectors."""
+    return Ranked(factors, np.zeros(len(factors), dtype=np.float32), counts, scales=inverse_norms(factors))
+
+
+def _assembled(queries: int, parts: Sequence[tuple[NDArray[np.int64], Ranking]]) -> Ranking:
+    """Put rankings of some of the queries each, at these positions, into one of all in order."""
+    if len(parts) == 1:
+        return parts[0][1]
+    lengths = np.zeros(queries, dtype=np.int64)
+    for positions, ranking in parts:
+        lengths[positions] = np.diff(ranking.indptr)
+    indptr = starts_of(lengths)
+    item_indices = np.empty(indptr[-1], dtype=np.int32)
+    scores = np.empty(indptr[-1], dtype=np.float32)
+    for positions, ranking in parts:
+        at = ranges(indptr[positions], np.diff(ranking.indptr))
+        item_indices[at], scores[at] = ranking.item_indices, ranking.scores
+    return Ranking(indptr, item_indices, scores)

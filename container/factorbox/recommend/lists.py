@@ -1,0 +1,88 @@
+"""Lists of indices, one a request, of different lengths, laid one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.data.rows import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """One list of indices for each of several requests.
+
+    Attributes
+    ----------
+    indptr
+        int64, (requests + 1,): the list of request r stands at `indptr[r]:indptr[r + 1]`.
+    indices
+        int32, (entries,).
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, requests: int) -> Lists:
+        """Return an empty list for each request."""
+        return cls(np.zeros(requests + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
+
+    @classmethod
+    def joined(cls, requests: int, parts: Sequence[tuple[NDArray[np.int64], Lists]]) -> Lists:
+        """Lay lists behind one another: those of a part are for the requests at its positions, each named once."""
+        lengths = np.zeros(requests, dtype=np.int64)
+        for positions, lists in parts:
+            lengths[positions] += np.diff(lists.indptr)
+        indptr = starts_of(lengths)
+        indices = np.empty(indptr[-1], dtype=np.int32)
+        next_free = indptr[:-1].copy()
+        for positions, lists in parts:
+            own = np.diff(lists.indptr)
+            indices[ranges(next_free[positions], own)] = lists.indices
+            next_free[positions] += own
+        return cls(indptr, indices)
+
+    def taken(self, which: NDArray[np.int64]) -> Lists:
+        """Return some of the lists."""
+        lengths = np.diff(self.indptr)[which]
+        return Lists(starts_of(lengths), self.indices[ranges(self.indptr[which], lengths)])
+
+
+def starts_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where lists of these lengths begin, and where the last one ends.  # (len(lengths) + 1,)."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return starts[r], starts[r] + 1, … for lengths[r] numbers, for each r in turn.  # (lengths.sum(),)."""
+    indptr = starts_of(lengths)
+    return np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+
+
+def taken(rows: Rows, which: NDArray[np.int64]) -> Rows:
+    """Return some rows of a matrix, in the order asked for; one may come several times."""
+    lengths = rows.indptr[which + 1] - rows.indptr[which]
+    at = ranges(rows.indptr[which], lengths)
+    return Rows(indptr=starts_of(lengths), indices=rows.indices[at], weights=rows.weights[at])
+
+
+def merged(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]], *, columns: int) -> Rows:
+    """Add rows up: those of a part are for the requests at its positions; a column that comes several times adds up.
+
+    Sums are taken in float64; one beyond float32 is the largest float32.
+    """
+    owners = [np.repeat(positions, rows.counts) for positions, rows in parts]
+    none = np.zeros(0, dtype=np.int64)
+    keys = np.concatenate([none, *(o * columns + rows.indices for o, (_, rows) in zip(owners, parts, strict=True))])
+    distinct, place = np.unique(keys, return_inverse=True)
+    weights = np.concatenate([np.zeros(0), *(rows.weights.astype(np.float64) for _, rows in parts)])
+    sums = np.bincount(place, weights=weights, minlength=len(distinct))
+    return Rows(
+        indptr=starts_of(np.bincount(distinct // columns, minlength=requests) if columns else np.zeros(requests, int)),
+        indices=(distinct % max(columns, 1)).astype(np.int32),
+        weights=np.minimum(sums, np.finfo(np.float32).max).astype(np.float32),
+    )

@@ -1,0 +1,197 @@
+"""Who asks: names and histories looked up, and the vectors that answer for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.data.ids import Ids
+from factorbox.data.rows import Rows
+from factorbox.models.base import RowSystem
+from factorbox.recommend.fold_in import fold_in
+from factorbox.recommend.lists import merged, taken
+from factorbox.recommend.queries import History, Query
+
+UNKNOWN = -1
+
+
+class UserSide(Protocol):
+    """What is known of users and of items by name (`factorbox.artifact.Artifact`)."""
+
+    @property
+    def user_ids(self) -> Ids:
+        """The users of the training."""
+        ...
+
+    @property
+    def item_ids(self) -> Ids:
+        """The items of the training."""
+        ...
+
+    @property
+    def history(self) -> Rows:
+        """The interactions of the training, in rows by user."""
+        ...
+
+    @property
+    def user_factors(self) -> NDArray[np.float32]:
+        """(users, d)."""
+        ...
+
+    @property
+    def user_biases(self) -> NDArray[np.float32]:
+        """(users,)."""
+        ...
+
+    @property
+    def mean_user_factors(self) -> NDArray[np.float32]:
+        """(d,)."""
+        ...
+
+    @property
+    def mean_user_bias(self) -> NDArray[np.float32]:
+        """(1,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """Queries with the ids of their subjects looked up.
+
+    Attributes
+    ----------
+    queries
+        The queries.
+    users, items
+        int64, (queries,): index of `user_id` and of `item_id`; `UNKNOWN` for an unknown one and where there is none.
+    given
+        The items of `history` that the model knows, each once with the sum of its weights; a row a query.
+    ignored
+        int64, (queries,): ids of `history` that the model does not know.
+    """
+
+    queries: Sequence[Query]
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    given: Rows
+    ignored: NDArray[np.int64]
+
+    @property
+    def nobody(self) -> NDArray[np.bool_]:
+        """Whether a query is about a user of whom nothing is known.  # (queries,)."""
+        about_users = np.array([query.item_id is None for query in self.queries], dtype=np.bool_)
+        return np.asarray(about_users & (self.users < 0) & (self.given.counts == 0))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the user or item that a query names is one of the model's; true where it names none."""
+        unnamed = [query.user_id is None and query.item_id is None for query in self.queries]
+        return np.asarray(np.array(unnamed, dtype=np.bool_) | (self.users >= 0) | (self.items >= 0))
+
+    def replaced(self, queries: Mapping[int, Query]) -> Resolved:
+        """Return the same with other queries, about nobody new, at some positions."""
+        changed = list(self.queries)
+        for position, query in queries.items():
+            changed[position] = query
+        return replace(self, queries=changed)
+
+    def part(self, start: int, stop: int) -> Resolved:
+        """Return consecutive queries."""
+        first, last = self.given.indptr[[start, stop]]
+        return Resolved(
+            queries=self.queries[start:stop],
+            users=self.users[start:stop],
+            items=self.items[start:stop],
+            given=Rows(
+                indptr=self.given.indptr[start : stop + 1] - first,
+                indices=self.given.indices[first:last],
+                weights=self.given.weights[first:last],
+            ),
+            ignored=self.ignored[start:stop],
+        )
+
+
+def resolve(queries: Sequence[Query], *, user_ids: Ids, item_ids: Ids) -> Resolved:
+    """Look up the users, items and histories that queries name."""
+    users = user_ids.indices_of([query.user_id or "" for query in queries])
+    items = np.full(len(queries), UNKNOWN, dtype=np.int64)
+    with_item = [(position, query.item_id) for position, query in enumerate(queries) if query.item_id is not None]
+    if with_item:
+        items[[position for position, _ in with_item]] = item_ids.indices_of([item_id for _, item_id in with_item])
+    ignored = np.zeros(len(queries), dtype=np.int64)
+    histories = [(position, query.history) for position, query in enumerate(queries) if query.history]
+    positions = np.array([position for position, _ in histories], dtype=np.int64)
+    rows, unknown = _looked_up([history for _, history in histories], item_ids)
+    ignored[positions] = unknown
+    given = merged(len(queries), [(positions, rows)], columns=len(item_ids))
+    return Resolved(queries=queries, users=users, items=items, given=given, ignored=ignored)
+
+
+def _looked_up(histories: Sequence[History], item_ids: Ids) -> tuple[Rows, NDArray[np.int64]]:
+    """Return the known entries of each history, and how many others it has."""
+    indices = item_ids.indices_of([item_id for history in histories for item_id in history])
+    weights = [
+        value
+        for history in histories
+        for value in (history.values() if isinstance(history, Mapping) else [1.0] * len(history))
+    ]
+    owners = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    known = indices >= 0
+    counts = np.bincount(owners[known], minlength=len(histories))
+    rows = Rows(
+        indptr=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)]),
+        indices=indices[known].astype(np.int32),
+        weights=np.minimum(np.array(weights)[known], np.finfo(np.float32).max).astype(np.float32),
+    )
+    return rows, np.bincount(owners[~known], minlength=len(histories))
+
+
+@dataclass(frozen=True, eq=False)
+class Subjects:
+    """The users that queries are about.
+
+    Attributes
+    ----------
+    factors, biases
+        float32, (queries, d) and (queries,): stored, folded in, or those of the mean user.
+    histories
+        Everything that the model and the query know of the user: a row a query.
+    """
+
+    factors: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    histories: Rows
+
+
+def subjects_of(resolved: Resolved, *, side: UserSide, system: Callable[[], RowSystem]) -> Subjects:
+    """Return the vectors of the users of some queries; all that have a history of their own are solved together.
+
+    Parameters
+    ----------
+    resolved
+        The queries.
+    side
+        What the model knows.
+    system
+        Gives the problem to solve; it is not asked where no query has a history.
+    """
+    users, given = resolved.users, resolved.given
+    known = users >= 0
+    factors = np.where(known[:, None], side.user_factors[users], side.mean_user_factors)
+    biases = np.where(known, side.user_biases[users], side.mean_user_bias)
+    everyone = np.flatnonzero(known)
+    stored = taken(side.history, users[everyone])
+    folding = np.flatnonzero(given.counts)
+    if not len(folding):
+        lengths = np.zeros(len(users), dtype=np.int64)
+        lengths[everyone] = stored.counts
+        indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        return Subjects(factors, biases, Rows(indptr=indptr, indices=stored.indices, weights=stored.weights))
+    whole = np.arange(len(users))
+    histories = merged(len(users), [(everyone, stored), (whole, given)], columns=len(side.item_ids))
+    factors[folding], biases[folding] = fold_in(system(), taken(histories, folding))
+    return Subjects(factors, biases, histories)

@@ -1,0 +1,101 @@
+"""Small fitted models to ask, without files, and the plain arithmetic that their answers are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
+from factorbox.data.rows import Rows
+from factorbox.models import ALGORITHMS
+from factorbox.models.base import Factors, RowSystem
+from factorbox.recommend.answering import Answering
+from factorbox.recommend.answers import Answers
+from factorbox.recommend.queries import Query
+from support import clustered_interactions
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What an artifact holds of a fitted model."""
+
+    user_ids: Ids
+    item_ids: Ids
+    history: Rows
+    user_factors: NDArray[np.float32]
+    item_factors: NDArray[np.float32]
+    user_biases: NDArray[np.float32]
+    item_biases: NDArray[np.float32]
+    mean_user_factors: NDArray[np.float32]
+    mean_user_bias: NDArray[np.float32]
+    available: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, interactions: Interactions, factors: Factors, *, available: NDArray[np.bool_] | None = None) -> Model:
+        return cls(
+            user_ids=interactions.user_ids,
+            item_ids=interactions.item_ids,
+            history=interactions.by_user(),
+            user_factors=factors.user_factors,
+            item_factors=factors.item_factors,
+            user_biases=factors.user_biases,
+            item_biases=factors.item_biases,
+            mean_user_factors=factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32),
+            mean_user_bias=factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
+            available=np.ones(interactions.n_items, np.bool_) if available is None else available,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted model with all that its answers can be checked by."""
+
+    interactions: Interactions
+    model: Model
+    system: RowSystem
+
+    @property
+    def answering(self) -> Answering:
+        return Answering(self.model, row_system=lambda: self.system)
+
+    def ask(self, *queries: Query, exclude_seen: bool = True) -> Answers:
+        answering = self.answering
+        return answering.answer(answering.resolve(queries), exclude_seen=exclude_seen)
+
+    def with_available(self, available: NDArray[np.bool_]) -> Fitted:
+        values = {**vars(self.model), "available": available}
+        return Fitted(self.interactions, Model(**values), self.system)
+
+
+@cache
+def fitted(algorithm: str, *, n_users: int = 60, n_items: int = 40, weighted: bool = True) -> Fitted:
+    """Fit one algorithm to made-up data."""
+    chosen = ALGORITHMS[algorithm]
+    interactions = clustered_interactions(
+        np.random.default_rng(11), n_users=n_users, n_items=n_items, weighted=weighted
+    )
+    config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5), interactions=interactions)
+    factors = chosen.fit(interactions, config=config, random_state=3)
+    system = chosen.row_system(
+        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
+    )
+    return Fitted(interactions, Model.of(interactions, factors), system)
+
+
+def rows_of(answers: Answers, position: int) -> list[tuple[int, float]]:
+    """Return the rows of one query's answer as (index, score)."""
+    start, end = answers.ranking.indptr[position : position + 2].tolist()
+    indices, scores = answers.ranking.item_indices[start:end], answers.ranking.scores[start:end]
+    return list(zip(indices.tolist(), scores.tolist(), strict=True))
+
+
+def reasons_of(answers: Answers, row: int) -> list[tuple[int, float]]:
+    """Return the reasons of one row as (item index, impact)."""
+    found = answers.explanations
+    assert found is not None
+    start, end = found.indptr[row : row + 2].tolist()
+    return list(zip(found.item_indices[start:end].tolist(), found.impacts[start:end].tolist(), strict=True))
