@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -24,6 +27,9 @@ _PIPELINE = _CHECKOUT / "local_test/pipeline.py"
 _IMAGE = "factorbox"
 _BUCKET = "factorbox-demo"
 _NAME = "demo"
+_BASE = "opt_ml"
+"""What stands for /opt/ml where the model of a run is served."""
+
 _FAVOURITE_USERS = ("685", "302")
 _SHOWN_HISTORY = 10
 _TOP_N = 5
@@ -68,7 +74,7 @@ def _demo(options: argparse.Namespace) -> None:
     output: Path = options.output.absolute()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        kept, titles = _prepare(options, output)
+        kept, titles, users = _prepare(options, output)
     except OSError as error:
         raise DemoError(f"cannot write to {output}: {error.strerror}; give another folder with --output") from None
 
@@ -96,11 +102,17 @@ def _demo(options: argparse.Namespace) -> None:
     recommended = pd.read_csv(output / "recommendations/recommendations.csv", dtype=str, keep_default_na=False)
     for user, rows in recommended.groupby("user_id", sort=False):
         _show(str(user), rows, kept=kept, titles=titles)
+    _lay_out(output)
     print(f"\nEverything is in {output}:")
     print("   interactions.csv  items.csv  requests.jsonl    what went in")
     print("   s3/                                            what was in the bucket: model.tar.gz, answers and all")
     print("   recommendations/recommendations.csv            the answers with titles")
     print("   pipeline.log                                   what the pipeline said")
+    print("   opt_ml/model/                                  the model, unpacked")
+    port = os.environ.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    print("\nTo look at the model in a browser, serve it and open this address; Ctrl-C ends it:")
+    print(f"   {_serving(output)}")
+    print(f"   http://localhost:{port}/#user={quote(users[0], safe='')}")
 
 
 def _forget_aws() -> None:
@@ -111,8 +123,8 @@ def _forget_aws() -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
 
 
-def _prepare(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, Mapping[str, str]]:
-    """Write what the pipeline takes, and return the interactions and the titles."""
+def _prepare(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, Mapping[str, str], tuple[str, ...]]:
+    """Write what the pipeline takes, and return the interactions, the titles, and the users that are asked for."""
     print("1. Data")
     if options.data:
         print(f"   {options.data}")
@@ -131,7 +143,7 @@ def _prepare(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, M
     chosen = _FAVOURITE_USERS if users.issuperset(_FAVOURITE_USERS) else tuple(dict.fromkeys(ratings["user_id"]))[:2]
     lines = [json.dumps({"user_id": user, "top_n": str(_TOP_N)}, ensure_ascii=False) for user in chosen]
     (output / "requests.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    return kept, titles
+    return kept, titles, chosen
 
 
 def _build_image() -> None:
@@ -187,6 +199,24 @@ _FILES = {
     "output": "recommendations",
 }
 """What the pipeline takes and leaves, by its options."""
+
+
+def _lay_out(output: Path) -> None:
+    """Unpack the model of the run as SageMaker does before it serves one."""
+    model = output / _BASE / "model"
+    if model.exists():
+        shutil.rmtree(model)
+    with tarfile.open(output / "s3" / _NAME / "output/model.tar.gz") as archive:
+        archive.extractall(model, filter="data")
+
+
+def _serving(output: Path) -> str:
+    """Return the command that serves the model, to be given in this folder."""
+    base, python, serve = (
+        shlex.quote(os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
+        for path in (output / _BASE, Path(sys.executable), _CHECKOUT / "container/serve")
+    )
+    return f"SAGEMAKER_BASE_DIR={base} {python} {serve}"
 
 
 def _show(user: str, recommended: pd.DataFrame, *, kept: pd.DataFrame, titles: Mapping[str, str]) -> None:

@@ -13,7 +13,10 @@ from hypothesis import settings
 settings.register_profile("factorbox", deadline=None)
 settings.load_profile("factorbox")
 
-_CONTRACT_PREFIXES = ("SAGEMAKER_", "SM_", "MODEL_SERVER_", "DEFAULT_", "BAD_RECORDS", "UNKNOWN_USERS", "TRAILING_")
+_CONTRACT_PREFIXES = (
+    *("SAGEMAKER_", "SM_", "MODEL_SERVER_", "DEFAULT_"),
+    *("BAD_RECORDS", "UNKNOWN_USERS", "TRAILING_", "CONSOLE"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import tarfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+
+from docker_support import free_port
 
 
 def is_running(pid: int) -> bool:
@@ -54,6 +58,45 @@ def test_the_demo_runs_the_pipeline_and_recommends_with_titles(checkout: Path, t
     with tarfile.open(output / "s3/demo/output/model.tar.gz") as archive:
         assert "manifest.json" in archive.getnames()
     assert "epoch=1;" in (output / "pipeline.log").read_text()
+
+
+def test_the_demo_says_how_to_look_at_its_model(checkout: Path, tmp_path: Path) -> None:
+    # Something of an earlier run is in the way.
+    model = tmp_path / "the output/opt_ml/model"
+    model.mkdir(parents=True)
+    (model / "old").touch()
+    port = str(free_port())
+    command = [sys.executable, str(checkout / "local_test/demo.py"), *small_data(tmp_path), "--output", "the output"]
+    environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": port}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    serving, address = done.stdout.splitlines()[-2:]
+    assert serving.startswith("   SAGEMAKER_BASE_DIR='the output/opt_ml' ")
+    assert address == f"   http://localhost:{port}/#user=1"
+    assert not (model / "old").exists()
+    # A shell that becomes the command, so that the signal below reaches it.
+    base, program = serving.strip().split(" /", 1)
+    server = subprocess.Popen(["bash", "-c", f"{base} exec /{program}"], env=environment, cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while (page := answer_of(f"http://127.0.0.1:{port}/")) is None:
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "<title>factorbox</title>" in page
+        assert '"item":{"title":"Film ' in str(answer_of(f"http://127.0.0.1:{port}/search?user_id=1"))
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
+
+
+def answer_of(address: str) -> str | None:
+    """Return what a server answers, None while it does not."""
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.URLError:
+        return None
 
 
 def test_a_failed_training_shows_the_sentence_of_the_failure_file(checkout: Path, tmp_path: Path) -> None:

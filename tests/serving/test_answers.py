@@ -4,125 +4,217 @@ import csv
 import io
 import json
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from factorbox.data.ids import Ids
 from factorbox.errors import AlgorithmError
-from factorbox.recommend.top_n import Ranking
-from factorbox.serving.answers import Block, EscapedIds, escape_csv, escape_json, render_csv, render_json
-from factorbox.serving.queries import BadRecord, Query, Record
+from factorbox.recommend.queries import Query
+from factorbox.serving.queries import BadRecord
+from serving.answer_blocks import Answered, Model, Reason, Row, block_of, unknown_row
 
-ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
-scores = hnp.arrays(np.float32, st.integers(0, 6), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
-
-
-def block(records: list[Record], rows: list[list[tuple[int, float]]], *, known: list[bool] | None = None) -> Block:
-    flat = [pair for row in rows for pair in row]
-    return Block(
-        records=records,
-        known=np.array(known if known is not None else [True] * len(records)),
-        ranking=Ranking(
-            np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
-            np.array([item for item, _ in flat], dtype=np.int32),
-            np.array([score for _, score in flat], dtype=np.float32),
-        ),
-        first_number=7,
-    )
-
-
-@settings(deadline=None)
-@given(user=ids, items=st.lists(ids, min_size=1, max_size=5, unique=True), values=scores)
-def test_both_formats_read_back_whatever_the_ids_hold(user: str, items: list[str], values: np.ndarray) -> None:
-    catalogue = Ids.from_texts(items)
-    wanted = [(k % len(catalogue), value) for k, value in enumerate(values.tolist())]
-    one = block([Query(user)], [wanted])
-    pairs = [(catalogue[item], np.float32(score)) for item, score in wanted]
-
-    text = render_csv(one, items=EscapedIds(catalogue)).decode()
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert [(item, np.float32(score)) for _, item, score in rows] == pairs
-    assert {row[0] for row in rows} <= {user}
-
-    answer = json.loads(render_json(one, items=EscapedIds(catalogue)))
-    assert answer["user_id"] == user
-    assert [(row["item_id"], np.float32(row["score"])) for row in answer["recommendations"]] == pairs
-
-
-@settings(deadline=None)
-@given(value=st.floats(width=32, allow_nan=False, allow_infinity=False))
-def test_a_score_is_the_shortest_text_that_reads_back(value: float) -> None:
-    text = render_csv(block([Query("u")], [[(0, value)]]), items=EscapedIds(Ids.from_texts(["i"]))).decode()
-    score = text.removeprefix("u,i,").removesuffix("\n")
-
-    assert np.float32(float(score)) == np.float32(value)
-    digits = [t.partition("e")[0].replace("-", "").replace(".", "").strip("0") for t in (score, str(np.float32(value)))]
-    assert len(digits[0]) <= len(digits[1])
+ODD = Model(users=["u"], items=["a,b", 'c"d', "e\nf", "plain"])
+PLAIN = Model(users=["u", 'v"'], items=["a", "b", "c"])
+TITLED = Model(
+    users=["u"],
+    items=["a", "b", "c"],
+    details={"title": ["The A", None, 'C, "the\n3rd"'], 'the "year"': ["1999", None, ""]},
+)
 
 
 def test_csv_rows_have_no_header_and_quote_only_what_needs_it() -> None:
-    items = EscapedIds(Ids.from_texts(["a,b", 'c"d', "e\nf", "plain"]))
-    one = block([Query("u 1"), Query("u,2")], [[(3, 0.5), (0, 0.25)], [(1, 1), (2, -1e-7)]])
+    rows = block_of(
+        [Answered(Query("u 1"), [Row(3, 0.5), Row(0, 0.25)]), Answered(Query("u,2"), [Row(1, 1), Row(2, -1e-7)])]
+    )
 
-    assert render_csv(one, items=items) == (b'u 1,plain,0.5\nu 1,"a,b",0.25\n"u,2","c""d",1.0\n"u,2","e\nf",-1e-7\n')
+    assert ODD.csv(rows) == b'u 1,plain,0.5\nu 1,"a,b",0.25\n"u,2","c""d",1.0\n"u,2","e\nf",-1e-7\n'
+
+
+def test_a_csv_row_begins_with_the_id_of_its_subject() -> None:
+    rows = block_of(
+        [
+            Answered(Query(user_id="x", history=["a"]), [Row(0, 0.5)], known=False),
+            Answered(Query(sequence_id="s", history=["a"]), [Row(1, 0.5)], ignored=3),
+            Answered(Query(history=["a"]), [Row(2, 0.5)]),
+            Answered(Query(item_id="a"), [Row(1, 0.75)]),
+            Answered(Query(user_id="u", similar_users=True), [Row(1, 0.25)]),
+            Answered(Query(item_id="new"), known=False),
+        ]
+    )
+
+    assert PLAIN.csv(rows) == b'x,a,0.5\ns,b,0.5\n,c,0.5\na,b,0.75\nu,"v""",0.25\n'
+
+
+def test_an_unknown_item_keeps_its_place_and_has_no_score() -> None:
+    pairs = Query(user_id="u", item_ids=["b", 'no,"pe"', "a", "b"])
+    rows = block_of(
+        [Answered(pairs, [Row(1, 0.5), unknown_row(), Row(0, 1), Row(1, 0.5)]), Answered(Query(user_id="u"))]
+    )
+
+    assert PLAIN.csv(rows) == b'u,b,0.5\nu,"no,""pe""",\nu,a,1.0\nu,b,0.5\n'
+    assert PLAIN.json(rows) == (
+        b'{"user_id":"u","recommendations":[{"item_id":"b","score":0.5},{"item_id":"no,\\"pe\\"","score":null},'
+        b'{"item_id":"a","score":1.0},{"item_id":"b","score":0.5}]}\n'
+        b'{"user_id":"u","recommendations":[]}\n'
+    )
 
 
 def test_json_objects_keep_the_documented_key_order() -> None:
-    one = block(
-        [Query("known"), Query("new"), Query("none")], [[(0, 0.5), (1, 0.25)], [(1, 1)], []], known=[True, False, True]
+    rows = block_of(
+        [
+            Answered(Query("known"), [Row(0, 0.5), Row(1, 0.25)]),
+            Answered(Query("new"), [Row(1, 1)], known=False),
+            Answered(Query("n\n", history=["a", "?", "!"]), [Row(1, 1)], known=False, ignored=2),
+            Answered(Query(sequence_id="s", history=["?"]), [Row(2, 1)], ignored=1),
+            Answered(Query(history=["a"]), [Row(2, 1)]),
+            Answered(Query(history=["?"]), ignored=1),
+            Answered(Query(item_id="a"), [Row(1, 0.5)]),
+            Answered(Query(item_id="new"), known=False),
+            Answered(Query(user_id="u", similar_users=True), [Row(1, 0.5), Row(0, 0.25)]),
+            Answered(Query(user_id="new", similar_users=True), known=False),
+        ]
     )
 
-    assert render_json(one, items=EscapedIds(Ids.from_texts(["a", 'b"']))) == (
-        b'{"user_id":"known","recommendations":[{"item_id":"a","score":0.5},{"item_id":"b\\"","score":0.25}]}\n'
-        b'{"user_id":"new","known_user":false,"recommendations":[{"item_id":"b\\"","score":1.0}]}\n'
-        b'{"user_id":"none","recommendations":[]}\n'
+    assert PLAIN.json(rows) == (
+        b'{"user_id":"known","recommendations":[{"item_id":"a","score":0.5},{"item_id":"b","score":0.25}]}\n'
+        b'{"user_id":"new","known_user":false,"recommendations":[{"item_id":"b","score":1.0}]}\n'
+        b'{"user_id":"n\\n","known_user":false,"ignored_items":2,"recommendations":[{"item_id":"b","score":1.0}]}\n'
+        b'{"sequence_id":"s","ignored_items":1,"recommendations":[{"item_id":"c","score":1.0}]}\n'
+        b'{"recommendations":[{"item_id":"c","score":1.0}]}\n'
+        b'{"ignored_items":1,"recommendations":[]}\n'
+        b'{"item_id":"a","recommendations":[{"item_id":"b","score":0.5}]}\n'
+        b'{"item_id":"new","known_item":false,"recommendations":[]}\n'
+        b'{"user_id":"u","similar_users":[{"user_id":"v\\"","score":0.5},{"user_id":"u","score":0.25}]}\n'
+        b'{"user_id":"new","known_user":false,"similar_users":[]}\n'
+    )
+
+
+def test_titles_are_every_column_of_an_item_that_has_a_row() -> None:
+    rows = block_of(
+        [
+            Answered(Query("u", titles=True), [Row(0, 0.5), Row(1, 0.5), Row(2, 0.5)]),
+            Answered(Query("u"), [Row(0, 0.5)]),
+            Answered(Query("u", titles=True, item_ids=["?", "a"]), [unknown_row(), Row(0, 0.5)]),
+        ]
+    )
+    the_a = b'"item":{"title":"The A","the \\"year\\"":"1999"}'
+
+    assert TITLED.json(rows) == (
+        b'{"user_id":"u","recommendations":[{"item_id":"a","score":0.5,' + the_a + b'},{"item_id":"b","score":0.5},'
+        b'{"item_id":"c","score":0.5,"item":{"title":"C, \\"the\\n3rd\\"","the \\"year\\"":""}}]}\n'
+        b'{"user_id":"u","recommendations":[{"item_id":"a","score":0.5}]}\n'
+        b'{"user_id":"u","recommendations":[{"item_id":"?","score":null},{"item_id":"a","score":0.5,' + the_a + b"}]}\n"
+    )
+
+
+def test_titles_of_a_model_without_details_and_titles_in_csv_change_nothing() -> None:
+    plain, titled = (block_of([Answered(Query("u", titles=titles), [Row(0, 0.5)])]) for titles in (False, True))
+
+    assert PLAIN.json(titled) == PLAIN.json(plain)
+    assert TITLED.csv(titled) == TITLED.csv(plain) == b"u,a,0.5\n"
+
+
+def test_reasons_stand_with_the_rows_that_are_explained() -> None:
+    because = [Reason(2, 0.5, 0.25), Reason(0, -0.125, -1)]
+    rows = block_of(
+        [
+            Answered(Query("u"), [Row(0, 0.5)]),
+            Answered(
+                Query("u", explain=2, titles=True), [Row(1, 1, baseline=0, reasons=because), Row(0, 0.5, 0.5, -0.75)]
+            ),
+            Answered(Query("u", explain=1, item_ids=["?", "b"]), [unknown_row(), Row(1, 1, 0, reasons=because[:1])]),
+        ]
+    )
+
+    assert TITLED.json(rows) == (
+        b'{"user_id":"u","recommendations":[{"item_id":"a","score":0.5}]}\n'
+        b'{"user_id":"u","recommendations":['
+        b'{"item_id":"b","score":1.0,"baseline":0.0,"because":['
+        b'{"item_id":"c","influence":0.5,"impact":0.25,'
+        b'"item":{"title":"C, \\"the\\n3rd\\"","the \\"year\\"":""}},'
+        b'{"item_id":"a","influence":-0.125,"impact":-1.0,"item":{"title":"The A","the \\"year\\"":"1999"}}]},'
+        b'{"item_id":"a","score":0.5,"item":{"title":"The A","the \\"year\\"":"1999"},'
+        b'"baseline":0.5,"own_impact":-0.75,"because":[]}]}\n'
+        b'{"user_id":"u","recommendations":[{"item_id":"?","score":null},'
+        b'{"item_id":"b","score":1.0,"baseline":0.0,"because":[{"item_id":"c","influence":0.5,"impact":0.25}]}]}\n'
+    )
+
+
+def test_reasons_that_were_not_asked_for_are_not_written() -> None:
+    explained = Row(1, 0.5, baseline=0.25, own_impact=0.125, reasons=[Reason(0, 1, 1)])
+    rows = block_of([Answered(Query("u"), [explained]), Answered(Query("u", explain=1), [explained])])
+
+    assert PLAIN.json(rows) == (
+        b'{"user_id":"u","recommendations":[{"item_id":"b","score":0.5}]}\n'
+        b'{"user_id":"u","recommendations":[{"item_id":"b","score":0.5,"baseline":0.25,"own_impact":0.125,'
+        b'"because":[{"item_id":"a","influence":1.0,"impact":1.0}]}]}\n'
     )
 
 
 def test_bad_records_are_marked_in_their_place() -> None:
-    bad = BadRecord('is bad, "very"', field="top_n", value="x", user_id="b")
-    records: list[Record] = [Query("a"), bad, Query("c"), BadRecord("is not JSON", value="junk")]
-    one = block(records, [[(0, 0.5)], [], [(0, 0.25)], []])
-    items = EscapedIds(Ids.from_texts(["i"]))
+    rows = block_of(
+        [
+            Answered(Query("a"), [Row(0, 0.5)]),
+            BadRecord('is bad, "very"', field="top_n", value="x", label=("user_id", "b")),
+            Answered(Query("c"), [Row(0, 0.25)]),
+            BadRecord("is not JSON", value="junk"),
+            BadRecord("is bad", label=("sequence_id", "s,1")),
+            BadRecord("is bad", label=("item_id", "i")),
+        ]
+    )
 
-    assert list(csv.reader(io.StringIO(render_csv(one, items=items).decode()))) == [
-        ["a", "i", "0.5"],
+    assert list(csv.reader(io.StringIO(PLAIN.csv(rows).decode()))) == [
+        ["a", "a", "0.5"],
         ["b", "ERROR", 'record 8: top_n "x" is bad, "very"'],
-        ["c", "i", "0.25"],
+        ["c", "a", "0.25"],
         ["", "ERROR", 'record 10: "junk" is not JSON'],
+        ["s,1", "ERROR", "record 11: is bad"],
+        ["i", "ERROR", "record 12: is bad"],
     ]
-    lines = [json.loads(line) for line in render_json(one, items=items).splitlines()]
-    assert list(lines[1]) == ["user_id", "error"]
-    assert lines[1]["error"] == {
-        "record": 8,
-        "field": "top_n",
-        "value": "x",
-        "message": 'record 8: top_n "x" is bad, "very"',
+    lines = [json.loads(line) for line in PLAIN.json(rows).splitlines()]
+    assert lines[1] == {
+        "user_id": "b",
+        "error": {"record": 8, "field": "top_n", "value": "x", "message": 'record 8: top_n "x" is bad, "very"'},
     }
+    assert list(lines[1]["error"]) == ["record", "field", "value", "message"]
     assert lines[3] == {
         "error": {"record": 10, "field": None, "value": "junk", "message": 'record 10: "junk" is not JSON'}
     }
-    assert [line.get("user_id") for line in lines] == ["a", "b", "c", None]
+    assert [list(line) for line in lines] == [
+        ["user_id", "recommendations"],
+        ["user_id", "error"],
+        ["user_id", "recommendations"],
+        ["error"],
+        ["sequence_id", "error"],
+        ["item_id", "error"],
+    ]
 
 
 def test_a_block_without_rows_is_written() -> None:
-    none = block([Query("u")], [[]])
+    none = block_of([Answered(Query("u", explain=1, titles=True))])
 
-    assert render_csv(none, items=EscapedIds(Ids.from_texts(["i"]))) == b""
-    assert render_json(none, items=EscapedIds(Ids.from_texts(["i"]))) == b'{"user_id":"u","recommendations":[]}\n'
+    assert TITLED.csv(none) == b""
+    assert TITLED.json(none) == b'{"user_id":"u","recommendations":[]}\n'
 
 
-def test_a_score_that_is_no_number_is_never_written() -> None:
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row(0, float("nan"), baseline=0),
+        Row(0, float("inf"), baseline=0),
+        Row(0, 1, baseline=float("nan")),
+        Row(0, 1, baseline=0, own_impact=float("inf")),
+        Row(0, 1, baseline=0, reasons=[Reason(1, float("nan"), 1)]),
+        Row(0, 1, baseline=0, reasons=[Reason(1, 1, float("-inf"))]),
+    ],
+)
+def test_what_is_no_number_is_never_written(row: Row) -> None:
+    rows = block_of([Answered(Query("u", item_ids=["?", "a"], explain=1), [unknown_row(), row])])
+
     with pytest.raises(AlgorithmError, match="not a finite number"):
-        render_json(block([Query("u")], [[(0, float("nan"))]]), items=EscapedIds(Ids.from_texts(["i"])))
+        PLAIN.json(rows)
 
 
-def test_ids_that_need_no_escaping_are_used_as_they_are() -> None:
-    texts = pa.array(["1", "é", "a b"], type=pa.large_string())
+def test_a_score_that_is_no_number_is_never_written_in_csv() -> None:
+    rows = block_of([Answered(Query("u", item_ids=["?", "a"]), [unknown_row(), Row(0, float("nan"))])])
 
-    assert escape_csv(texts) is texts
-    assert escape_json(texts) is texts
+    with pytest.raises(AlgorithmError, match="not a finite number"):
+        PLAIN.csv(rows)

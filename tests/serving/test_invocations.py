@@ -197,12 +197,49 @@ def test_a_large_request_is_logged_in_one_line(model: SmallModel, caplog: pytest
     assert message.endswith(";")
 
 
-def test_a_large_request_that_is_refused_is_logged_too(
-    model: SmallModel, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_large_request_that_is_refused_is_logged_too(model: SmallModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     with pytest.raises(RequestError):
         ask(model, b"u1\n" * 100 + b",3", of="csv")
 
     assert caplog.messages[0].startswith("records=101; unknown_users=0; bad_records=1; ")
+
+
+def test_explanations_in_csv_are_bad_records_that_name_json_lines(model: SmallModel) -> None:
+    body = b'{"user_id":"u1","top_n":1}\n{"sequence_id":"s","sequence":["a"],"explain":2}'
+    with pytest.raises(RequestError, match=r"record 2: explain 2 cannot be answered in CSV.*application/jsonlines"):
+        ask(model, body)
+    marked = ask(model, body, settings=Settings(bad_records="mark")).split("\n")
+    assert marked[0] == "u1,a,1.0"
+    assert marked[1].startswith('s,ERROR,"record 2: explain 2')
+    assert '"because":' in ask(model, body, to="json")
+
+
+@pytest.mark.parametrize("policy", ["empty", "error", "mean"])
+def test_a_history_without_a_known_item_is_nobody_as_an_unknown_user_is(model: SmallModel, policy: str) -> None:
+    body = b'{"history":["z"],"top_n":1}\n{"sequence_id":"s","sequence":[],"top_n":1}\n{"user_id":"u1","top_n":1}'
+    settings = Settings(unknown_users=policy, bad_records="mark")  # type: ignore[arg-type]
+    lines = [json.loads(line) for line in ask(model, body, to="json", settings=settings).split("\n")]
+    assert len(lines[2]["recommendations"]) == 1
+    if policy == "error":
+        assert lines[0]["error"]["field"] == "history"
+        assert lines[1]["error"]["field"] == "sequence"
+        assert lines[1]["sequence_id"] == "s"
+    else:
+        assert [len(line["recommendations"]) for line in lines[:2]] == [int(policy == "mean")] * 2
+        assert [line.get("ignored_items") for line in lines[:2]] == [1, None]
+
+
+def test_more_reasons_than_memory_should_hold_are_refused(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocations, "_MOST_REASONS", 5)
+    body = b'{"history":["a","b","c"],"top_n":%d,"explain":2,"exclude_seen":false}'
+    assert "because" in ask(model, body % 2, to="json")
+    with pytest.raises(RequestError, match="explain 2 may give up to 6 reasons, and one record may have 5: lower"):
+        ask(model, body % 3, to="json")
+
+
+def test_a_sequence_with_an_endless_label_is_refused(model: SmallModel) -> None:
+    body = json.dumps({"sequence_id": "x" * 3000, "sequence": ["a"]}).encode()
+    with pytest.raises(RequestError, match=r"record 1: sequence_id .* has 3,000 characters"):
+        ask(model, body)

@@ -24,6 +24,7 @@ def test_every_variable_is_read() -> None:
             "UNKNOWN_USERS": "Empty",
             "BAD_RECORDS": "mark",
             "TRAILING_NEWLINE": "1",
+            "CONSOLE": "0",
         }
     )
 
@@ -37,6 +38,7 @@ def test_every_variable_is_read() -> None:
         unknown_users="empty",
         bad_records="mark",
         trailing_newline=True,
+        console=False,
     )
 
 
@@ -44,6 +46,22 @@ def test_an_empty_variable_counts_as_unset() -> None:
     names = ("SAGEMAKER_BIND_TO_PORT", "MODEL_SERVER_WORKERS", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "BAD_RECORDS")
 
     assert settings_from(dict.fromkeys(names, "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "console"),
+    [
+        ({}, True),
+        ({"CONSOLE": "1"}, True),
+        ({"CONSOLE": "0"}, False),
+        ({"CONSOLE": "False"}, False),
+        ({"SAGEMAKER_BATCH": "true"}, False),
+        ({"SAGEMAKER_BATCH": "True", "CONSOLE": "1"}, False),
+        ({"SAGEMAKER_BATCH": ""}, True),
+    ],
+)
+def test_the_page_is_on_unless_switched_off_or_in_a_transform_job(environ: dict[str, str], console: bool) -> None:
+    assert settings_from(environ).console is console
 
 
 @pytest.mark.parametrize(
@@ -59,6 +77,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("UNKNOWN_USERS", "popular"),
         ("BAD_RECORDS", "skip"),
         ("TRAILING_NEWLINE", "yes"),
+        ("CONSOLE", "maybe"),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(name: str, value: str) -> None:

@@ -1,14 +1,15 @@
 """Answers as text: CSV rows, or one JSON line a record.
 
-Texts are joined by Arrow for a whole block of rows at once: no Python object per row exists.
+Texts are joined by Arrow for a whole block of rows at once: no Python object per row or per reason exists. What only
+some rows have, such as titles, is a column that is null for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 import orjson
@@ -17,12 +18,26 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from factorbox.data.ids import Ids
+from factorbox.data.item_details import ItemDetails
 from factorbox.errors import AlgorithmError
-from factorbox.recommend.top_n import Ranking
+from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
+from factorbox.recommend.queries import Query
 from factorbox.serving.media_types import Format
-from factorbox.serving.queries import BadRecord, Record
+from factorbox.serving.queries import BadRecord
+from factorbox.serving.texts import (
+    TEXT,
+    concatenated,
+    escape_csv,
+    escape_json,
+    joined,
+    joined_present,
+    number_texts,
+    spread,
+    text_and_ends,
+    texts_of,
+)
 
-_TEXT = pa.large_string()
+_UNKNOWN_LABEL = {"user_id": b'"known_user":false,', "item_id": b'"known_item":false,'}
 
 
 class EscapedIds:
@@ -47,125 +62,227 @@ class EscapedIds:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Consecutive records of one request, with their rankings.
+    """Consecutive records of one request, with their answers.
 
     Attributes
     ----------
-    records
-        The records; a bad one has no rows.
-    known
-        bool, (records,): whether the user is known.
-    ranking
-        One row a record.
+    answers
+        One query a record, in order; in the place of a bad record stands a query that was answered with no rows.
+    bad
+        The bad records by their position in the block.
     first_number
         The number of the first record, counted from 1 within the request.
     """
 
-    records: Sequence[Record]
-    known: NDArray[np.bool_]
-    ranking: Ranking
+    answers: Answers
+    bad: Mapping[int, BadRecord]
     first_number: int
 
 
-def render_csv(block: Block, *, items: EscapedIds) -> bytes:
-    """Write rows `user_id,item_id,score`, each ended by a newline; a bad record is a row `id,ERROR,message`."""
-    ranking = block.ranking
-    users = escape_csv(pa.array([record.user_id or "" for record in block.records], type=_TEXT))
-    row_users = users.take(pa.array(np.repeat(np.arange(len(users)), np.diff(ranking.indptr))))
-    rows, ends = _text_and_ends(
-        _joined(
-            row_users, ",", items.csv.take(pa.array(ranking.item_indices)), ",", _score_texts(ranking.scores, b"\n")
+def render_csv(block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None) -> bytes:
+    """Write rows `id,item_id,score`, each ended by a newline; a bad record is a row `id,ERROR,message`.
+
+    The first field is the record's id, empty where it has none. Rows of similar users hold users in place of items.
+    An unknown item has an empty score. Reasons have no place in a row, nor have `details`.
+
+    Parameters
+    ----------
+    block
+        What to write.
+    users, items
+        The ids of the model.
+    details
+        Not written.
+
+    Raises
+    ------
+    AlgorithmError
+        Where a score is not finite.
+    """
+    columns = _Columns(block.answers)
+    indptr = block.answers.ranking.indptr
+    labels = joined(escape_csv(texts_of([query.label or "" for query in block.answers.queries])), ",")
+    rows, ends = text_and_ends(
+        joined(
+            labels.take(pa.array(columns.records)),
+            columns.ids(users=users.csv, items=items.csv, escape=escape_csv),
+            columns.scores(after=b",", unknown=","),
+            "\n",
         )
     )
     parts: list[bytes | memoryview] = []
     written = 0
-    for position, record in enumerate(block.records):
-        if isinstance(record, BadRecord):
-            end = ends[ranking.indptr[position]]
-            message = record.message(block.first_number + position)
-            marked = pa.array([record.user_id or "", "ERROR", message], type=_TEXT)
-            parts += [rows[written:end], ",".join(escape_csv(marked).to_pylist()).encode(), b"\n"]
-            written = end
+    for position, record in sorted(block.bad.items()):
+        end = ends[indptr[position]]
+        label = "" if record.label is None else record.label[1]
+        marked = texts_of([label, "ERROR", record.message(block.first_number + position)])
+        parts += [rows[written:end], ",".join(escape_csv(marked).to_pylist()).encode(), b"\n"]
+        written = end
     return b"".join([*parts, rows[written:]])
 
 
-def render_json(block: Block, *, items: EscapedIds) -> bytes:
-    """Write one JSON object a record, each ended by a newline; a bad record is an object with `error`."""
-    ranking = block.ranking
-    rows, ends = _text_and_ends(
-        _joined(
-            ',{"item_id":"',
-            items.json.take(pa.array(ranking.item_indices)),
-            '","score":',
-            _score_texts(ranking.scores, b"}"),
-        )
-    )
-    starts = ends[ranking.indptr].tolist()
+def render_json(block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None) -> bytes:
+    """Write one JSON object a record, each ended by a newline; a bad record is an object with `error`.
+
+    Parameters
+    ----------
+    block
+        What to write.
+    users, items
+        The ids of the model.
+    details
+        What `titles` shows of each item; None where nothing is known.
+
+    Raises
+    ------
+    AlgorithmError
+        Where a number is not finite.
+    """
+    answers = block.answers
+    rows, ends = text_and_ends(_json_rows(_Columns(answers), users=users, items=items, details=details))
+    starts = ends[answers.ranking.indptr].tolist()
     parts: list[bytes | memoryview] = []
-    for position, (record, known) in enumerate(zip(block.records, block.known.tolist(), strict=True)):
-        if isinstance(record, BadRecord):
-            parts += [_json_error(record, number=block.first_number + position), b"\n"]
+    for position, (query, known, ignored) in enumerate(
+        zip(answers.queries, answers.known.tolist(), answers.ignored.tolist(), strict=True)
+    ):
+        if position in block.bad:
+            parts += [_json_error(block.bad[position], number=block.first_number + position), b"\n"]
             continue
         # A row begins with the comma that separates it from the one before.
         start, end = starts[position], starts[position + 1]
-        parts += [
-            b'{"user_id":',
-            orjson.dumps(record.user_id),
-            b',"recommendations":[' if known else b',"known_user":false,"recommendations":[',
-            rows[min(start + 1, end) : end],
-            b"]}\n",
-        ]
+        parts += [_json_head(query, known=known, ignored=ignored), rows[start + 1 : end], b"]}\n"]
     return b"".join(parts)
 
 
 RENDERERS: dict[Format, Callable[..., bytes]] = {"csv": render_csv, "json": render_json}
 
 
-def escape_csv(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    """Quote the texts that need it in a CSV field (RFC 4180)."""
-    needy = pc.match_substring_regex(texts, '[",\r\n]')
-    if not pc.any(needy).as_py():
-        return texts
-    doubled = pc.replace_substring(texts, '"', '""')
-    return pc.if_else(needy, _joined('"', doubled, '"'), texts)
+class _Columns:
+    """The rows of some answers by the column."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self.indices = answers.ranking.item_indices
+        counts = np.diff(answers.ranking.indptr)
+        self.records = np.repeat(np.arange(len(counts)), counts)
+        self.unknown = self.indices == UNKNOWN_ITEM
+        self.of_users = self.where("similar_users")
+
+    def where(self, field: str) -> NDArray[np.bool_]:
+        """Return which rows belong to a record that asks for something by this field.  # (rows,)."""
+        queries = self.answers.queries
+        return np.fromiter(map(attrgetter(field), queries), np.bool_, len(queries))[self.records]
+
+    def ids(
+        self,
+        *,
+        users: pa.LargeStringArray,
+        items: pa.LargeStringArray,
+        escape: Callable[[pa.LargeStringArray], pa.LargeStringArray],
+    ) -> pa.LargeStringArray:
+        """Return the id of each row's item or user, an unknown item's as it was given."""
+        elsewhere = self.unknown | self.of_users
+        if not elsewhere.any():
+            return items.take(pa.array(self.indices))
+        ids = items.take(pa.array(self.indices, mask=elsewhere))
+        if self.of_users.any():
+            ids = pc.coalesce(ids, users.take(pa.array(self.indices, mask=~self.of_users)))
+        if self.unknown.any():
+            ids = pc.replace_with_mask(ids, pa.array(self.unknown), escape(texts_of(self._unknown_ids())))
+        return ids
+
+    def scores(self, *, after: bytes, unknown: str) -> pa.LargeStringArray:
+        """Return the text of each score, after one byte; of an unknown item what is to stand there."""
+        scores = self.answers.ranking.scores
+        if not self.unknown.any():
+            return _finite_texts(scores, after=after)
+        known = _finite_texts(scores[~self.unknown], after=after)
+        return pc.fill_null(spread(known, ~self.unknown), unknown)
+
+    def _unknown_ids(self) -> list[str]:
+        queries, indptr = self.answers.queries, self.answers.ranking.indptr
+        rows = np.flatnonzero(self.unknown)
+        records = self.records[rows]
+        places = rows - indptr[records]
+        return [
+            (queries[record].item_ids or ())[place]
+            for record, place in zip(records.tolist(), places.tolist(), strict=True)
+        ]
 
 
-def escape_json(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    """Escape the texts that need it between the quotation marks of a JSON text."""
-    needy = pc.match_substring_regex(texts, r'["\\\x00-\x1f]')
-    if not pc.any(needy).as_py():
-        return texts
-    escaped = [orjson.dumps(text)[1:-1].decode() for text in texts.filter(needy).to_pylist()]
-    return pc.replace_with_mask(texts, needy, pa.array(escaped, type=_TEXT))
+def _json_rows(
+    columns: _Columns, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None
+) -> pa.LargeStringArray:
+    """Return each row as a JSON object after a comma."""
+    of_users = columns.of_users
+    begin = ',{"item_id":"'
+    if of_users.any():
+        begin = pc.if_else(pa.array(of_users), pa.scalar(',{"user_id":"', TEXT), pa.scalar(begin, TEXT))
+    ids = columns.ids(users=users.json, items=items.json, escape=escape_json)
+    parts = [begin, ids, '","score"', columns.scores(after=b":", unknown=":null")]
+    titled = columns.where("titles") & ~columns.unknown
+    if details is not None and titled.any():
+        parts.append(_json_details(details, columns.indices, wanted=titled))
+    explained = columns.where("explain") & ~columns.unknown
+    if columns.answers.explanations is not None and explained.any():
+        parts += _json_reasons(columns.answers.explanations, explained, titled, items=items, details=details)
+    return joined_present(*parts, "}")
 
 
-def _joined(*parts: str | pa.LargeStringArray) -> pa.LargeStringArray:
-    """Concatenate texts element by element; a plain text is the same for each."""
-    scalars = [pa.scalar(part, type=_TEXT) if isinstance(part, str) else part for part in (*parts, "")]
-    return pc.binary_join_element_wise(*scalars)
+def _json_reasons(
+    reasons: Explanations,
+    explained: NDArray[np.bool_],
+    titled: NDArray[np.bool_],
+    *,
+    items: EscapedIds,
+    details: ItemDetails | None,
+) -> list[pa.LargeStringArray]:
+    """Return the members `baseline`, `own_impact` and `because` of each row, each after a comma or null."""
+    counts = np.diff(reasons.indptr)
+    first = np.zeros(len(reasons.item_indices), dtype=np.bool_)
+    first[reasons.indptr[:-1][counts > 0]] = True
+    parts = [
+        pc.if_else(pa.array(first), pa.scalar('{"item_id":"', TEXT), pa.scalar(',{"item_id":"', TEXT)),
+        items.json.take(pa.array(reasons.item_indices)),
+        '","influence"',
+        _finite_texts(reasons.influences, after=b":"),
+        ',"impact"',
+        _finite_texts(reasons.impacts, after=b":"),
+    ]
+    titled_reasons = np.repeat(titled, counts)
+    if details is not None and titled_reasons.any():
+        parts.append(_json_details(details, reasons.item_indices, wanted=titled_reasons))
+    because = concatenated(joined_present(*parts, "}"), indptr=reasons.indptr).filter(pa.array(explained))
+    own = explained & ~np.isnan(reasons.own_impacts)
+    return [
+        spread(joined(',"baseline"', _finite_texts(reasons.baselines[explained], after=b":")), explained),
+        spread(joined(',"own_impact"', _finite_texts(reasons.own_impacts[own], after=b":")), own),
+        spread(joined(',"because":[', because, "]"), explained),
+    ]
 
 
-def _score_texts(scores: NDArray[np.float32], end: bytes) -> pa.LargeStringArray:
-    """Return the shortest text that reads back to each float32, followed by the one byte `end`."""
-    if not np.isfinite(scores).all():
-        raise AlgorithmError("a score is not a finite number: the model's factors are damaged, train it again")
-    if not len(scores):
-        return pa.array([], type=_TEXT)
-    text = orjson.dumps(np.ascontiguousarray(scores), option=orjson.OPT_SERIALIZE_NUMPY)
-    # "[0.5,0.25]" becomes "0.5}0.25}" for end = "}", cut after each end.
-    text = text[1:].translate(bytes.maketrans(b",]", end + end))
-    offsets = np.zeros(len(scores) + 1, dtype=np.int64)
-    offsets[1:] = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == end[0]) + 1
-    return pa.LargeStringArray.from_buffers(len(scores), pa.py_buffer(offsets), pa.py_buffer(text))
+def _json_details(
+    details: ItemDetails, item_indices: NDArray[np.int32], *, wanted: NDArray[np.bool_]
+) -> pa.LargeStringArray:
+    """Return the member `item` of each row, after a comma; null where it is not wanted and for an item without."""
+    places = pa.array(item_indices, mask=~wanted)
+    members: list[str | pa.LargeStringArray] = []
+    for name, column in details.columns.items():
+        members += [f'{"," if members else ""}{orjson.dumps(name).decode()}:"', escape_json(column.take(places)), '"']
+    return joined(',"item":{', *members, "}")
 
 
-def _text_and_ends(texts: Any) -> tuple[memoryview, NDArray[np.int64]]:
-    """Return the concatenation of texts and where each begins and ends in it.  # (len(texts) + 1,)."""
-    if not len(texts):
-        return memoryview(b""), np.zeros(1, dtype=np.int64)
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return memoryview(data)[ends[0] : ends[-1]], ends - ends[0]
+def _json_head(query: Query, *, known: bool, ignored: int) -> bytes:
+    """Return what stands before the rows of a record."""
+    field, label = query.label_field, query.label
+    head = b"{"
+    if field is not None:
+        head = b'{"%b":%b,' % (field.encode(), orjson.dumps(label))
+        if not known:
+            head += _UNKNOWN_LABEL.get(field, b"")
+    if ignored:
+        head += b'"ignored_items":%d,' % ignored
+    return head + (b'"similar_users":[' if query.similar_users else b'"recommendations":[')
 
 
 def _json_error(record: BadRecord, *, number: int) -> bytes:
@@ -175,5 +292,14 @@ def _json_error(record: BadRecord, *, number: int) -> bytes:
         "value": None if record.value is None else str(record.value),
         "message": record.message(number),
     }
-    label = {} if record.user_id is None else {"user_id": record.user_id}
+    label = {} if record.label is None else dict([record.label])
     return orjson.dumps(label | {"error": error})
+
+
+def _finite_texts(numbers: NDArray[np.float32], *, after: bytes) -> pa.LargeStringArray:
+    """Return the texts of numbers that damaged factors would have made infinite or no numbers at all."""
+    if not np.isfinite(numbers).all():
+        raise AlgorithmError(
+            "a score or a reason for it is not a finite number: the model's factors are damaged, train it again"
+        )
+    return number_texts(numbers, after=after)

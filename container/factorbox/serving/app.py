@@ -1,4 +1,4 @@
-"""The HTTP side: three routes and their statuses."""
+"""The HTTP side: the routes and their statuses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
 
+import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from factorbox.serving import console, openapi
 from factorbox.serving.body import ByteStream, read_body, throw_away
 from factorbox.serving.invocations import Invocations, Recommends
 from factorbox.serving.media_types import FORMATS, answer_type, request_format
@@ -20,7 +22,8 @@ from factorbox.serving.settings import Settings
 BATCH_STRATEGY = "MULTI_RECORD"
 PAYLOAD_MIB = 6
 
-_ROUTES = "POST /invocations, GET /ping and GET /execution-parameters"
+_ROUTES = "POST /invocations, GET /ping, GET /execution-parameters and GET /openapi.json"
+_ROUTES_WITH_CONSOLE = f"{_ROUTES}, and for people GET / and GET /search"
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +59,16 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
             "BatchStrategy": BATCH_STRATEGY,
             "MaxPayloadInMB": min(PAYLOAD_MIB, settings.max_payload_mib or PAYLOAD_MIB),
         }
+
+    if settings.console:
+        console.add_console(app, recommender)
+    routes = _ROUTES_WITH_CONSOLE if settings.console else _ROUTES
+    document = orjson.dumps(openapi.description(more_paths=console.PATHS if settings.console else {}))
+
+    @app.get("/openapi.json")
+    def describe() -> Response:
+        """What can be asked, and how it is answered."""
+        return Response(document, content_type="application/json")
 
     @app.post("/invocations")
     def invoke() -> Response:
@@ -95,7 +108,7 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
         """A wrong path or method."""
         throw_away(cast(ByteStream, request.environ["wsgi.input"]))
         response = _one_line(
-            f"{request.method} {ascii(request.path)[1:-1]} is not served here: the routes are {_ROUTES}",
+            f"{request.method} {ascii(request.path)[1:-1]} is not served here: the routes are {routes}",
             status=HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR),
         )
         for name, value in error.get_headers():

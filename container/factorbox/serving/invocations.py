@@ -36,7 +36,6 @@ _PARSERS: dict[Format, Callable[..., list[Record]]] = {"csv": parse_csv, "json":
 # with a long user id, reasons or titles counts as several.
 _BLOCK_ROWS = 1 << 18
 _ROW_CHARACTERS = 64
-_TITLE_ROWS = 8
 _LONGEST_UNKNOWN = 2048
 _MOST_REASONS = 1_000_000
 _LOGGED_RECORDS = 100
@@ -124,6 +123,7 @@ class Invocations:
         self._answering = recommender.answering
         self._settings = settings
         self._details = recommender.item_details
+        self._detail_rows = 0 if self._details is None else _rows_of_details(self._details)
         self._users = EscapedIds(recommender.user_ids)
         self._items = EscapedIds(recommender.item_ids)
         self._exclude_seen = recommender.exclude_seen if settings.exclude_seen is None else settings.exclude_seen
@@ -172,11 +172,12 @@ class Invocations:
         resolved = self._answering.resolve(queries)
         nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
         reasons = self._answering.most_reasons(resolved) * self._answering.most_rows(resolved)
+        limits = _MOST_REASONS // self._sizes(queries)
         for position, query in enumerate(queries):
             if query.explain and answer_format == "csv":
                 bad[position] = _unexplainable(query)
-            elif reasons[position] > _MOST_REASONS:
-                bad[position] = _endless_reasons(query, int(reasons[position]))
+            elif reasons[position] > limits[position]:
+                bad[position] = _endless_reasons(query, int(reasons[position]), limit=int(limits[position]))
         for position in nobody:
             if self._settings.unknown_users == "error":
                 bad.setdefault(position, _nobody(queries[position]))
@@ -192,8 +193,11 @@ class Invocations:
         """Return what each record adds to a block, in rows of ordinary length."""
         rows, reasons = self._answering.most_rows(resolved), self._answering.most_reasons(resolved)
         labels = np.array([len(query.label or "") for query in resolved.queries], dtype=np.int64)
-        titled = np.array([query.titles for query in resolved.queries], dtype=np.int64) * _TITLE_ROWS
-        return np.asarray(rows * ((1 + reasons) * (1 + titled) + labels // _ROW_CHARACTERS))
+        return np.asarray(rows * ((1 + reasons) * self._sizes(resolved.queries) + labels // _ROW_CHARACTERS))
+
+    def _sizes(self, queries: Sequence[Query]) -> NDArray[np.int64]:
+        """Return how large a row or a reason of each query is, in rows of ordinary length."""
+        return 1 + self._detail_rows * np.array([query.titles for query in queries], dtype=np.int64)
 
     def _texts(self, asked: _Asked, cuts: Sequence[int], answer_format: Format) -> Iterator[bytes]:
         """Write the blocks between the cuts, each line ended by a newline."""
@@ -202,6 +206,13 @@ class Invocations:
             bad = {position - start: asked.bad[position] for position in range(start, end) if position in asked.bad}
             block = Block(answers=answers, bad=bad, first_number=start + 1)
             yield RENDERERS[answer_format](block, users=self._users, items=self._items, details=self._details)
+
+
+def _rows_of_details(details: ItemDetails) -> int:
+    """Return how large the texts of an average item are, in rows of ordinary length."""
+    columns = details.columns.values()
+    items = max(len(next(iter(columns))), 1)
+    return 1 + sum(int(column.nbytes) for column in columns) // items // _ROW_CHARACTERS
 
 
 def _unexplainable(query: Query) -> BadRecord:
@@ -214,10 +225,10 @@ def _unexplainable(query: Query) -> BadRecord:
     )
 
 
-def _endless_reasons(query: Query, reasons: int) -> BadRecord:
+def _endless_reasons(query: Query, reasons: int, *, limit: int) -> BadRecord:
     return BadRecord(
-        f"may give up to {reasons:,} reasons, and one record may have {_MOST_REASONS:,}: lower explain, or ask for"
-        " fewer items",
+        f"may give up to {reasons:,} reasons, and one record may have {limit:,}{' with titles' * query.titles}: lower"
+        " explain, or ask for fewer items",
         field="explain",
         value=Bare(query.explain),
         label=_label(query),

@@ -39,6 +39,8 @@ class Settings:
         `BAD_RECORDS`: a bad record refuses the whole request, or is marked in its place.
     trailing_newline
         `TRAILING_NEWLINE`: whether an answer ends with a newline.
+    console
+        `CONSOLE`: whether there is a page at `/`; never in a transform job, where `SAGEMAKER_BATCH` is set.
     """
 
     port: int = 8080
@@ -50,6 +52,7 @@ class Settings:
     unknown_users: UnknownUsers = "mean"
     bad_records: BadRecords = "error"
     trailing_newline: bool = False
+    console: bool = True
 
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
@@ -73,6 +76,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         ),
         bad_records=cast(BadRecords, _choice(environ, "BAD_RECORDS", get_args(BadRecords)) or Settings.bad_records),
         trailing_newline=_switch(environ, "TRAILING_NEWLINE") or False,
+        console=_switch(environ, "CONSOLE") is not False and not environ.get("SAGEMAKER_BATCH", "").strip(),
     )
 
 
