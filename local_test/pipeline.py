@@ -1,7 +1,8 @@
 """The S3-driven batch pipeline: train, create the model, transform, fetch; see `pipeline.py --help`.
 
 It is plain boto3, so the same command runs on AWS and, with `--endpoint-url`, on a local SageMaker; and it knows the
-SageMaker contract only, so it drives any image that reads the channel `training` and answers batch transform jobs.
+SageMaker contract only, so it drives any image that reads the channel `training` and answers batch transform jobs; only
+`--available` opens a model, which has to be of factorbox.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline_steps import storage
+from pipeline_steps import availability, storage
 from pipeline_steps.answers import join, read_titles, show_lines, show_table
 from pipeline_steps.aws import Clients, default_work_uri, sentences
 from pipeline_steps.comparison import require_no_drop
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = Made()
 
     def run() -> None:
-        _run(Clients.connect(endpoint_url=options.endpoint_url, region=options.region), options, made=made)
+        clients = Clients.connect(endpoint_url=options.endpoint_url, region=options.region)
+        with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
+            _run(clients, options, made=made, scratch=Path(scratch))
 
     def clean_up() -> None:
         made.delete(Clients.connect(endpoint_url=options.endpoint_url, region=options.region))
@@ -74,9 +77,10 @@ def _attempt(step: Callable[[], None]) -> int:
     return 0
 
 
-def _run(clients: Clients, options: Options, *, made: Made) -> None:
+def _run(clients: Clients, options: Options, *, made: Made, scratch: Path) -> None:
     work = (options.s3 or default_work_uri(clients)).rstrip("/")
-    titles = _titles(clients, options)
+    titles = _titles(clients, options, scratch=scratch)
+    listed = availability.fetch_list(clients, options, scratch=scratch) if options.available else None
     _check(clients, options, work=work)
 
     earlier = _earlier(clients, options.compare_with) if options.compare_with else None
@@ -85,7 +89,12 @@ def _run(clients: Clients, options: Options, *, made: Made) -> None:
         say(f"Compared with {options.compare_with}")
         require_no_drop(clients.s3, trained, earlier, max_drop=options.max_drop)
 
-    model = options.from_model or create_model(clients, options, trained, made=made)
+    model_data = trained.model_data
+    if listed is not None:
+        model_data = availability.repack(clients, options, trained, listed=listed, work=work, made=made)
+    model = options.from_model
+    if model is None or listed is not None:
+        model = create_model(clients, options, trained, model_data=model_data, made=made)
     requests = prepare_requests(clients, options, output_data=trained.output_data, work=work, made=made)
     answers = transform(clients, options, model=model, requests=requests, work=work, made=made)
     files = storage.fetch(clients.s3, answers, options.output)
@@ -125,15 +134,14 @@ def _earlier(clients: Clients, name: str) -> Trained:
         raise InputRefusedError(f"nothing to compare with: {error}") from error
 
 
-def _titles(clients: Clients, options: Options) -> Mapping[str, str] | None:
+def _titles(clients: Clients, options: Options, *, scratch: Path) -> Mapping[str, str] | None:
     if not options.items:
         return None
     if not storage.is_uri(options.items):
         return read_titles(Path(options.items))
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "items.csv"
-        storage.fetch_object(clients.s3, options.items, file)
-        return read_titles(file)
+    file = scratch / "items.csv"
+    storage.fetch_object(clients.s3, options.items, file)
+    return read_titles(file)
 
 
 def _show(files: Sequence[Path], options: Options, *, titles: Mapping[str, str] | None) -> None:

@@ -159,6 +159,10 @@ class FakeSageMaker:
             raise refusal("DescribeTransformJob", f"Could not find requested job with name: {TransformJobName}")
         return self._transform[TransformJobName]
 
+    def transform_model(self, name: str) -> str:
+        """Return the name of the model that a transform job took."""
+        return str(self._transform[name]["ModelName"])
+
     def stop_transform_job(self, *, TransformJobName: str) -> None:
         """Stop it at once."""
         self._transform[TransformJobName]["TransformJobStatus"] = "Stopped"

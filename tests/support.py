@@ -53,15 +53,21 @@ def clustered_interactions(
 
 
 def make_base(
-    folder: Path, *, files: Mapping[str, bytes | str], hyperparameters: Mapping[str, Any] | str | None = None
+    folder: Path,
+    *,
+    files: Mapping[str, bytes | str],
+    hyperparameters: Mapping[str, Any] | str | None = None,
+    items: Mapping[str, bytes | str] | None = None,
 ) -> Path:
-    """Lay out a base folder as SageMaker would: the channel `training` with these files, and the configuration."""
-    channel = folder / "input/data/training"
-    channel.mkdir(parents=True)
-    for name, content in files.items():
-        path = channel / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    """Lay out a base folder as SageMaker would: the channels `training` and `items`, and the configuration."""
+    for channel, content_of in (("training", files), ("items", items)):
+        if content_of is None:
+            continue
+        (folder / "input/data" / channel).mkdir(parents=True)
+        for name, content in content_of.items():
+            path = folder / "input/data" / channel / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
     config = folder / "input/config"
     config.mkdir(parents=True)
     if hyperparameters is not None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from artifact_support import as_version_1, edit_manifest, rewrite
 from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
+from factorbox.data.item_details import ItemDetails
 from factorbox.errors import AlgorithmError, PlatformError
 from factorbox.models.base import Factors
 from support import interactions_from_rows
@@ -51,6 +52,27 @@ def interactions() -> Interactions:
     return interactions_from_rows([[0, 2], [1], [], [0, 1, 2, 3]], n_items=5, weights=[[1, 2], [3], [], [1, 1, 4, 1]])
 
 
+def save_rich(folder: Path, interactions: Interactions) -> None:
+    """Save a model with all that a model may have."""
+    columns = {"title": ["One", None, "Three", "Four", ""], "item_id": ["NA", None, "c", "d", "🎬 é"]}
+    artifact.save(
+        folder,
+        interactions=interactions,
+        factors=replace(random_factors(interactions), fold_in={"seen_target": 2, "unobserved_weight": 0.1}),
+        algorithm="bpr",
+        hyperparameters={"epochs": 3},
+        metrics={},
+        available=np.array([True, False, True, True, False]),
+        item_details=ItemDetails({name: pa.array(texts, pa.large_string()) for name, texts in columns.items()}),
+    )
+
+
+@pytest.fixture
+def rich_folder(tmp_path: Path, interactions: Interactions) -> Path:
+    save_rich(tmp_path / "rich", interactions)
+    return tmp_path / "rich"
+
+
 @pytest.fixture
 def folder(tmp_path: Path, interactions: Interactions) -> Path:
     save(tmp_path / "model", interactions)
@@ -69,8 +91,94 @@ def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> No
     assert np.array_equal(loaded.history.indptr, interactions.indptr)
     assert np.array_equal(loaded.history.indices, interactions.item_indices)
     assert np.array_equal(loaded.history.weights, interactions.weights)
-    assert loaded.manifest["counts"] == {"users": 4, "items": 5, "pairs": 7, "embedding_dim": 5, "epochs": 3}
+    assert loaded.manifest["counts"] == {
+        "users": 4,
+        "items": 5,
+        "pairs": 7,
+        "embedding_dim": 5,
+        "epochs": 3,
+        "unavailable_items": 0,
+    }
     assert loaded.manifest["algorithm"] == "als"
+    assert loaded.available.tolist() == [True] * 5
+    assert loaded.item_details is None
+    assert loaded.fold_in == {}
+
+
+def test_what_is_known_of_the_items_and_the_constants_of_fold_in_are_kept(
+    rich_folder: Path, interactions: Interactions
+) -> None:
+    loaded = artifact.load(rich_folder)
+    assert loaded.manifest["counts"]["unavailable_items"] == 2
+    assert loaded.available.tolist() == [True, False, True, True, False]
+    assert loaded.item_details is not None
+    assert list(loaded.item_details.columns) == ["title", "item_id"]
+    assert loaded.item_details.of(0) == {"title": "One", "item_id": "NA"}
+    assert loaded.item_details.of(1) is None
+    assert loaded.item_details.of(4) == {"title": "", "item_id": "🎬 é"}
+    assert loaded.fold_in == {"seen_target": 2.0, "unobserved_weight": 0.1}
+    again = rich_folder.parent / "again"
+    save_rich(again, interactions)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in rich_folder.iterdir()
+    }
+
+
+def test_details_are_views_of_the_file(rich_folder: Path) -> None:
+    details = artifact.load(rich_folder).item_details
+    assert details is not None
+    _, offsets, data = details.columns["title"].buffers()
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "item_details" in line]
+    edges = [tuple(int(edge, 16) for edge in parts[0].split("-")) for parts in maps]
+    for buffer in (offsets, data):
+        assert any(start <= buffer.address < end for start, end in edges)
+
+
+def test_a_model_without_details_removes_those_of_the_one_before(rich_folder: Path, interactions: Interactions) -> None:
+    save(rich_folder, interactions)
+    assert not (rich_folder / "item_details.arrow").exists()
+    assert artifact.load(rich_folder).item_details is None
+
+
+def test_a_model_of_format_version_1_loads_with_all_items_available(folder: Path, interactions: Interactions) -> None:
+    as_version_1(folder)
+    loaded = artifact.load(folder)
+    assert loaded.manifest["format_version"] == 1
+    assert loaded.available.tolist() == [True] * 5
+    assert loaded.item_details is None
+    assert loaded.fold_in == {}
+    assert loaded.item_ids.to_list() == interactions.item_ids.to_list()
+    assert np.array_equal(loaded.item_factors, random_factors(interactions).item_factors)
+
+
+def test_a_constant_of_fold_in_that_is_not_finite_is_not_saved(tmp_path: Path, interactions: Interactions) -> None:
+    factors = replace(random_factors(interactions), fold_in={"seen_target": float("nan")})
+    with pytest.raises(AlgorithmError, match="fold-in are not finite"):
+        save(tmp_path / "model", interactions, factors)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"title": ["a"] * 4},
+        {"title": [1, 2, 3, 4, 5]},
+        {},
+        {"title": ["a", None, "c", "d", "e"], "year": ["a", "b", None, "d", "e"]},
+    ],
+    ids=["short", "numbers", "none", "a part of a row"],
+)
+def test_vouched_for_details_of_the_wrong_shape_are_refused(rich_folder: Path, columns: dict[str, list[Any]]) -> None:
+    arrays = {
+        name: pa.array(values, pa.large_string() if isinstance(values[0], str) else None)
+        for name, values in columns.items()
+    }
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch(arrays)
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    rewrite(rich_folder, "item_details.arrow", sink.getvalue().to_pybytes())
+    with pytest.raises(PlatformError, match=r"item_details.arrow is damaged"):
+        artifact.load(rich_folder)
 
 
 @given(ids=st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=30))
@@ -114,7 +222,7 @@ def test_a_failed_save_leaves_the_older_model_whole(
     def disk_full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "_write_arrow", disk_full)
+    monkeypatch.setattr(artifact, "write_arrow", disk_full)
     with pytest.raises(PlatformError, match=r"cannot write to .*: No space left on device; free disk space"):
         save(folder, interactions, random_factors(interactions, seed=9))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -154,7 +262,7 @@ def test_the_arrays_are_views_of_the_files(folder: Path) -> None:
         assert any(start <= array.ctypes.data < end for start, end in mapped)
 
 
-FILES = ("manifest.json", "factors.safetensors", "users.arrow", "items.arrow")
+FILES = ("manifest.json", "factors.safetensors", "users.arrow", "items.arrow", "item_details.arrow")
 
 
 def flip(content: bytes) -> bytes:
@@ -173,56 +281,34 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_of_any_file_is_named(folder: Path, name: str, damage: str) -> None:
-    path = folder / name
+def test_damage_of_any_file_is_named(rich_folder: Path, name: str, damage: str) -> None:
+    path = rich_folder / name
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     with pytest.raises(PlatformError) as caught:
-        artifact.load(folder)
+        artifact.load(rich_folder)
     assert "damaged" in str(caught.value)
-    assert str(folder) in str(caught.value)
+    assert str(rich_folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).unlink()
+def test_a_missing_file_is_named(rich_folder: Path, name: str) -> None:
+    (rich_folder / name).unlink()
     with pytest.raises(PlatformError, match=rf"{name}.*is missing"):
-        artifact.load(folder)
+        artifact.load(rich_folder)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_folder_in_the_place_of_a_file_is_a_clear_error(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    (folder / name).mkdir()
+def test_a_folder_in_the_place_of_a_file_is_a_clear_error(rich_folder: Path, name: str) -> None:
+    (rich_folder / name).unlink()
+    (rich_folder / name).mkdir()
     with pytest.raises(PlatformError, match=name):
-        artifact.load(folder)
+        artifact.load(rich_folder)
 
 
 def test_a_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"no model in .*manifest.json is missing \(found: No such file"):
         artifact.load(tmp_path / "nowhere")
-
-
-def rewrite(folder: Path, name: str, content: bytes) -> None:
-    """Replace a file and make the manifest vouch for it."""
-    (folder / name).write_bytes(content)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    sealed(folder, manifest)
-
-
-def sealed(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest that vouches for itself."""
-    manifest.pop("sha256_of_the_above", None)
-    content = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    manifest["sha256_of_the_above"] = hashlib.sha256(content).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    change(manifest)
-    sealed(folder, manifest)
 
 
 @pytest.mark.parametrize("position", [0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
@@ -236,8 +322,8 @@ def test_any_changed_character_of_the_manifest_is_noticed(folder: Path, position
 
 
 def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
-    edit_manifest(folder, lambda manifest: manifest.update(format_version=2))
-    with pytest.raises(PlatformError, match=r"has format version 2, and this factorbox reads up to 1"):
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=3))
+    with pytest.raises(PlatformError, match=r"has format version 3, and this factorbox reads up to 2"):
         artifact.load(folder)
 
 
@@ -255,6 +341,14 @@ def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
         lambda m: m["counts"].update(pairs=6),
         lambda m: m.pop("algorithm"),
         lambda m: m.update(hyperparameters=[]),
+        lambda m: m["counts"].pop("unavailable_items"),
+        lambda m: m["counts"].update(unavailable_items=1),
+        lambda m: m["counts"].update(unavailable_items=False),
+        lambda m: m.pop("fold_in"),
+        lambda m: m.update(fold_in=[]),
+        lambda m: m["fold_in"].update(a="2"),
+        lambda m: m["fold_in"].update(a=True),
+        lambda m: m["fold_in"].update(a=None),
         lambda m: m["files"].pop("users.arrow"),
         lambda m: m["files"].update({"../x": {"bytes": 0, "sha256": ""}}),
         lambda m: m["files"].update({"users.arrow": {"bytes": 1}}),
@@ -290,13 +384,15 @@ def test_vouched_for_files_of_the_wrong_shape_are_refused(folder: Path, tmp_path
         {"item_id": ["a", "a", "c", "d", "e"]},
         {"item_id": [1, 2, 3, 4, 5]},
         {"other": ["a", "b", "c", "d", "e"]},
+        {"item_id": ["a", "b", "c", "d", "e"], "available": [True, True, True, True, None]},
+        {"item_id": ["a", "b", "c", "d", "e"], "available": [1, 1, 1, 1, 1]},
     ],
     ids=str,
 )
 def test_vouched_for_ids_that_cannot_be_looked_up_are_refused(folder: Path, columns: dict[str, list[Any]]) -> None:
     arrays = {
         name: pa.array(values, pa.large_string() if isinstance(values[0], str) else None)
-        for name, values in columns.items()
+        for name, values in {"available": [True] * len(next(iter(columns.values()))), **columns}.items()
     }
     sink = pa.BufferOutputStream()
     batch = pa.record_batch(arrays)

@@ -98,6 +98,71 @@ def test_file_names_folders_row_order_and_compression_do_not_change_a_byte(
         assert path.read_bytes() == (two / "model" / path.name).read_bytes(), path.name
 
 
+def test_the_channel_of_items_is_kept_with_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = "movieId,title,available\ni0000,One,1\ni0003,007,0\nelsewhere,x,0\n"
+    channels: list[dict[str, bytes | str]] = [{"a.csv": items}, {"deep/z.csv.gz": gzip.compress(items.encode())}]
+    for k, files in enumerate(channels):
+        base = make_base(tmp_path / str(k), files={"a.csv": CSV}, hyperparameters=QUICK, items=files)
+        assert train(base, monkeypatch) == 0
+    model = artifact.load(base / "model")
+    assert np.flatnonzero(~model.available).tolist() == [3]
+    assert model.item_details is not None
+    assert [model.item_details.of(item) for item in (0, 1, 3)] == [{"title": "One"}, None, {"title": "007"}]
+    said = capsys.readouterr().out
+    assert (
+        "item_files=1; item_rows=3; items_matched=2; items_without_row=38; unknown_items=1; unavailable_items=1;"
+        in said
+    )
+    assert [re.findall(rf"(?:^|\s){name}=([0-9]+);", said)[-1] for name in ("rows", "items")] == ["600", "40"]
+    for path in (tmp_path / "0/model").iterdir():
+        assert path.read_bytes() == (tmp_path / "1/model" / path.name).read_bytes(), path.name
+
+
+def test_unavailable_items_train_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_items = make_base(
+        tmp_path / "with", files={"a.csv": CSV}, hyperparameters=QUICK, items={"a.csv": "item,available\ni0003,0\n"}
+    )
+    without = make_base(tmp_path / "without", files={"a.csv": CSV}, hyperparameters=QUICK, items={})
+    assert train(with_items, monkeypatch) == train(without, monkeypatch) == 0
+    for name in ("factors.safetensors", "users.arrow"):
+        assert (with_items / "model" / name).read_bytes() == (without / "model" / name).read_bytes()
+    assert not (with_items / "model/item_details.arrow").exists()
+    assert artifact.load(without / "model").available.all()
+
+
+def test_items_of_which_none_is_in_training_are_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = {"a.csv": "item_id,title\n0001,x\n"}
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK, items=items)
+    assert train(base, monkeypatch) == 0
+    assert "no item of the channel items is in the training data" in capsys.readouterr().out
+    assert artifact.load(base / "model").item_details is None
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ("item_id,available\ni0001,maybe\n", "bad value 'maybe' in items/a.csv, line 2"),
+        (
+            "item_id,available\n" + "".join(f"i{k:04},0\n" for k in range(40)),
+            "all 40 items of the model are unavailable",
+        ),
+    ],
+    ids=["bad value", "none left"],
+)
+def test_a_bad_channel_of_items_ends_the_job_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], items: str, words: str
+) -> None:
+    base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK, items={"a.csv": items})
+    assert train(base, monkeypatch) == 1
+    assert words in failure(base)
+    assert "epoch=" not in capsys.readouterr().out
+    assert not (base / "model/manifest.json").exists()
+
+
 def test_write_requests_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={**QUICK, "write_requests": "False"})
     assert train(base, monkeypatch) == 0

@@ -14,6 +14,7 @@ import torch
 
 from factorbox import artifact, kernels
 from factorbox.contract.config_files import (
+    ITEMS_CHANNEL,
     TRAINING_CHANNEL,
     read_json_object,
     refuse_pipe_mode,
@@ -28,6 +29,8 @@ from factorbox.contract.processors import usable_processors
 from factorbox.contract.stop_signal import JobStopped, StopSignal
 from factorbox.data.columns import ReadOptions
 from factorbox.data.interactions import Interactions
+from factorbox.data.item_details import ItemsInTraining
+from factorbox.data.item_details_reading import read_items_channel
 from factorbox.data.reading import ReadSummary, read_interactions
 from factorbox.errors import AlgorithmError, FactorboxError, PlatformError, UserError
 from factorbox.models import ALGORITHMS
@@ -181,8 +184,9 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
         Where a signal came before there was anything to save.
     """
     with stop.ends_at_once():
-        job, interactions, threads, device = _prepare(paths)
-    factors = _fit(job, interactions, threads=threads, device=device, should_stop=stop.is_set)
+        prepared = _prepare(paths)
+    job, interactions, items = prepared.job, prepared.interactions, prepared.items
+    factors = _fit(job, interactions, threads=prepared.threads, device=prepared.device, should_stop=stop.is_set)
     size = artifact.save(
         paths.model,
         interactions=interactions,
@@ -190,6 +194,8 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
         algorithm=job.algorithm.name,
         hyperparameters=job.hyperparameters(),
         metrics={"train_loss": factors.train_loss},
+        available=items.available if items is not None else None,
+        item_details=items.details if items is not None else None,
     )
     _logger.info(kernels.summary())
     _logger.info(line(saved=paths.model, bytes=size, epochs=factors.epochs))
@@ -201,7 +207,18 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
         remove_requests(requests)
 
 
-def _prepare(paths: Paths) -> tuple[Job, Interactions, int, Device]:
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """All that training and saving need; `items` is None without a channel of items."""
+
+    job: Job
+    interactions: Interactions
+    items: ItemsInTraining | None
+    threads: int
+    device: Device
+
+
+def _prepare(paths: Paths) -> _Prepared:
     """Do all that can be refused: read the job and its data, and check that it can run and be saved."""
     job = read_job(read_json_object(paths.hyperparameters, example='{"epochs": "16"}'))
     refuse_pipe_mode(read_json_object(paths.input_data_config))
@@ -215,8 +232,36 @@ def _prepare(paths: Paths) -> tuple[Job, Interactions, int, Device]:
         _check_writable(folder)
     interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
     _log_data(job, interactions, summary)
+    items = _read_items(paths.channel(ITEMS_CHANNEL), job, interactions)
     _check_memory(job, interactions)
-    return _resolved(job, interactions), interactions, threads, device
+    return _Prepared(_resolved(job, interactions), interactions, items, threads, device)
+
+
+def _read_items(channel: Path, job: Job, interactions: Interactions) -> ItemsInTraining | None:
+    """Read what is known of the items, and say how much of it is of use."""
+    rows = read_items_channel(channel, options=job.reading)
+    if rows is None:
+        return None
+    items = rows.for_items(interactions.item_ids)
+    # Names of their own: a pipeline finds rows=… and items=… of the interactions in the log.
+    _logger.info(
+        line(
+            item_files=rows.files,
+            item_rows=rows.rows,
+            items_matched=items.matched,
+            items_without_row=interactions.n_items - items.matched,
+            unknown_items=items.unknown,
+            unavailable_items=items.unavailable,
+            item_columns=len(rows.columns),
+        )
+    )
+    if not items.matched:
+        _logger.warning(
+            "no item of the channel %s is in the training data, so it has no effect: ids are compared as text, and 7"
+            " is not 007",
+            channel.name,
+        )
+    return items
 
 
 def _check_writable(folder: Path) -> None:

@@ -32,6 +32,7 @@ class Options:
     all_users: bool
     top_n: int | None
     items: str | None
+    available: str | None
     output: Path
     show: int
     s3: str | None
@@ -113,8 +114,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--accept", default="text/csv", metavar="TYPE", help="of the answers (default: %(default)s)")
 
+    group = parser.add_argument_group("what is known of the items")
+    group.add_argument(
+        "--items",
+        metavar="PATH|S3URI",
+        help="CSV of item ids and titles, joined to the answers; with --training also the job's channel items",
+    )
+    group.add_argument(
+        "--available",
+        metavar="PATH|S3URI",
+        help="CSV of item ids and available (1 or 0), in the place of the model's own list: the model is packed anew"
+        " and becomes another SageMaker model (needs factorbox here)",
+    )
+
     group = parser.add_argument_group("what becomes of the answers")
-    group.add_argument("--items", metavar="PATH|S3URI", help="CSV of item ids and titles, joined to the answers")
     group.add_argument(
         "--output", type=Path, default=Path("recommendations"), metavar="FOLDER", help="default: %(default)s"
     )

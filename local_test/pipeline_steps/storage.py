@@ -62,13 +62,23 @@ def local_files(path: Path) -> list[tuple[Path, str]]:
 def upload(s3: Any, path: Path, folder_uri: str, *, kms_key: str | None, uploaded: list[str]) -> None:
     """Upload a file or a folder below a URI; each object joins `uploaded` before it is sent."""
     bucket, prefix = split_uri(folder_uri)
-    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else None
     for file, name in local_files(path):
         uploaded.append(f"s3://{bucket}/{prefix}{name}")
         try:
-            s3.upload_file(str(file), bucket, f"{prefix}{name}", ExtraArgs=encryption)
+            s3.upload_file(str(file), bucket, f"{prefix}{name}", ExtraArgs=_encryption(kms_key))
         except OSError as error:
             raise InputRefusedError(f"cannot read {file}: {error.strerror}") from error
+
+
+def copy(s3: Any, source_uri: str, uri: str, *, kms_key: str | None, uploaded: list[str]) -> None:
+    """Copy an object within S3; the new one joins `uploaded` before."""
+    (bucket, key), (new_bucket, new_key) = split_uri(source_uri), split_uri(uri)
+    uploaded.append(uri)
+    s3.copy({"Bucket": bucket, "Key": key}, new_bucket, new_key, ExtraArgs=_encryption(kms_key))
+
+
+def _encryption(kms_key: str | None) -> dict[str, str] | None:
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else None
 
 
 def fetch(s3: Any, folder_uri: str, folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from pipeline_steps.progress import TRAINING, require_completed, say, wait
 
 _METRICS = {"rows": "[0-9]+", "users": "[0-9]+", "items": "[0-9]+", "train_loss": "[-+.0-9eE]+"}
 """What SageMaker is to find in the log: `rows=100000;` at the begin of a line or after a space."""
+
+_KEPT_OF_MODELS = ("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
+_KEPT_OF_CONTAINERS = ("Image", "Environment", "ImageConfig")
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,14 @@ class Trained:
         The last values that SageMaker found in the log, by name; none for a model alone.
     image
         What it ran.
+    like
+        Where a SageMaker model was taken up: how another one is made like it, as requests have that.
     """
 
     model_data: str
     metrics: Mapping[str, float]
     image: str | None = None
+    like: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def output_data(self) -> str:
@@ -65,12 +71,13 @@ class Trained:
 def train(clients: Clients, options: Options, *, work: str, made: Made) -> Trained:
     """Train as the options say; everything goes below `work/NAME/`."""
     assert options.training is not None and options.role is not None
-    data = options.training
-    if not storage.is_uri(data):
-        data = f"{work}/{options.name}/training/"
-        say(f"Uploading {options.training} to {data}")
-        storage.upload(clients.s3, Path(options.training), data, kms_key=options.kms_key, uploaded=made.objects)
-    request = training_request(options, data=data, work=work, role=role_arn(clients, options.role))
+    given = {"training": options.training, "items": options.items}
+    channels = {
+        name: _in_s3(clients, options, path, folder_uri=f"{work}/{options.name}/{name}/", made=made)
+        for name, path in given.items()
+        if path
+    }
+    request = training_request(options, channels=channels, work=work, role=role_arn(clients, options.role))
     say(f"Training job {options.name}")
     with (
         made.noting(made.jobs, (TRAINING, options.name)),
@@ -87,6 +94,15 @@ def train(clients: Clients, options: Options, *, work: str, made: Made) -> Train
     return trained
 
 
+def _in_s3(clients: Clients, options: Options, path: str, *, folder_uri: str, made: Made) -> str:
+    """Return the URI of a channel's data, which are uploaded if they are not there."""
+    if storage.is_uri(path):
+        return path
+    say(f"Uploading {path} to {folder_uri}")
+    storage.upload(clients.s3, Path(path), folder_uri, kms_key=options.kms_key, uploaded=made.objects)
+    return folder_uri
+
+
 def of_model(clients: Clients, name: str) -> Trained:
     """Return what a SageMaker model that exists was made of.
 
@@ -95,10 +111,19 @@ def of_model(clients: Clients, name: str) -> Trained:
     InputRefusedError
         Where it has no model data.
     """
-    container = clients.sagemaker.describe_model(ModelName=name).get("PrimaryContainer", {})
+    description = clients.sagemaker.describe_model(ModelName=name)
+    container = description.get("PrimaryContainer", {})
     if "ModelDataUrl" not in container:
         raise InputRefusedError(f"the model {name} has no ModelDataUrl: give a model of one container, or --from-job")
-    return Trained(model_data=container["ModelDataUrl"], metrics={}, image=container.get("Image"))
+    return Trained(
+        model_data=container["ModelDataUrl"],
+        metrics={},
+        image=container.get("Image"),
+        like={
+            "PrimaryContainer": {key: container[key] for key in _KEPT_OF_CONTAINERS if key in container},
+            **{key: description[key] for key in _KEPT_OF_MODELS if key in description},
+        },
+    )
 
 
 def take_up(clients: Clients, name: str) -> Trained:
@@ -110,8 +135,8 @@ def take_up(clients: Clients, name: str) -> Trained:
     return Trained.of_job(description)
 
 
-def training_request(options: Options, *, data: str, work: str, role: str) -> dict[str, Any]:
-    """Write the request of the training job."""
+def training_request(options: Options, *, channels: Mapping[str, str], work: str, role: str) -> dict[str, Any]:
+    """Write the request of the training job, whose channels are given by name, each with its URI."""
     resources: dict[str, Any] = {
         "InstanceType": options.instance_type,
         "InstanceCount": 1,
@@ -136,15 +161,16 @@ def training_request(options: Options, *, data: str, work: str, role: str) -> di
         },
         "InputDataConfig": [
             {
-                "ChannelName": "training",
+                "ChannelName": name,
                 "DataSource": {
                     "S3DataSource": {
                         "S3DataType": "S3Prefix",
-                        "S3Uri": data,
+                        "S3Uri": uri,
                         "S3DataDistributionType": "FullyReplicated",
                     }
                 },
             }
+            for name, uri in channels.items()
         ],
         "OutputDataConfig": output,
         "ResourceConfig": resources,

@@ -21,16 +21,27 @@ _REQUESTS = "requests"
 _JSON_LINES = "application/jsonlines"
 
 
-def create_model(clients: Clients, options: Options, trained: Trained, *, made: Made) -> str:
-    """Create the SageMaker model of a training job and return its name."""
-    assert options.role is not None
+def create_model(clients: Clients, options: Options, trained: Trained, *, model_data: str, made: Made) -> str:
+    """Create the SageMaker model of a model.tar.gz in S3 and return its name.
+
+    Parameters
+    ----------
+    trained
+        The training job or the model that it comes from; what the options leave open is as there.
+    model_data
+        The URI of model.tar.gz.
+    """
+    container = {**trained.like.get("PrimaryContainer", {}), "ModelDataUrl": model_data}
+    container["Image"] = options.image or trained.image
     request: dict[str, Any] = {
+        **trained.like,
         "ModelName": options.name,
-        "PrimaryContainer": {"Image": options.image or trained.image, "ModelDataUrl": trained.model_data},
-        "ExecutionRoleArn": role_arn(clients, options.role),
-        "EnableNetworkIsolation": options.network_isolation,
+        "PrimaryContainer": container,
+        "EnableNetworkIsolation": options.network_isolation or trained.like.get("EnableNetworkIsolation", False),
         "Tags": tags(options),
     }
+    if options.role:
+        request["ExecutionRoleArn"] = role_arn(clients, options.role)
     if options.subnets:
         request["VpcConfig"] = vpc(options)
     say(f"Model {options.name}")

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 import pipeline
+from artifact_support import model_files
+from factorbox import artifact
 from fake_sagemaker import BUCKET, WORK, FakeSageMaker, archive, manifest, refusal
 from pipeline_steps.aws import Clients
 from pipeline_steps.errors import InputRefusedError
@@ -77,7 +82,13 @@ def test_it_trains_creates_the_model_transforms_for_all_users_and_joins_titles(
     (cloud.folder / "items.csv").write_text('movieId,title\n1,"One, the first"\n2,Two\n')
     assert cloud.train("--top-n", "3", "--items", str(cloud.folder / "items.csv")) == 0
     assert cloud.sagemaker.operations() == ["CreateTrainingJob", "CreateModel", "CreateTransformJob"]
+    channels = cloud.sagemaker.request("CreateTrainingJob")["InputDataConfig"]
+    assert [(entry["ChannelName"], entry["DataSource"]["S3DataSource"]["S3Uri"]) for entry in channels] == [
+        ("training", f"{WORK}/now/training/"),
+        ("items", f"{WORK}/now/items/"),
+    ]
     assert cloud.objects() == [
+        "work/now/items/items.csv",
         "work/now/output/model.tar.gz",
         "work/now/output/output.tar.gz",
         "work/now/recommendations/part-0000.jsonl.out",
@@ -366,10 +377,139 @@ def test_s3_uris_are_taken_as_they_are(cloud: Cloud) -> None:
     uris = [f"s3://{BUCKET}/{key}" for key in ("in/", "ask/a.requests", "items.csv")]
     arguments = ["--training", uris[0], "--requests", uris[1], "--items", uris[2], "--name", "now"]
     assert cloud.run(*arguments) == 0
-    channel = cloud.sagemaker.request("CreateTrainingJob")["InputDataConfig"][0]
-    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == uris[0]
+    channels = cloud.sagemaker.request("CreateTrainingJob")["InputDataConfig"]
+    assert [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in channels] == [uris[0], uris[2]]
     assert (cloud.folder / "out/recommendations.csv").read_text().splitlines()[1] == "1,1,1.0,One"
     assert not [key for key in cloud.objects() if key.startswith(("work/now/training", "work/now/requests"))]
+
+
+@pytest.fixture
+def available(cloud: Cloud) -> list[str]:
+    """Jobs train a model of factorbox; the option with a list for it."""
+    cloud.sagemaker.model = model_files(cloud.folder / "model")
+    (cloud.folder / "list.csv").write_text("item_id,available\ni0001,0\ni0002,1\nnowhere,0\n")
+    return ["--available", str(cloud.folder / "list.csv")]
+
+
+def unavailable(cloud: Cloud, uri: str) -> list[int]:
+    """Return the items that are unavailable in a model of the bucket."""
+    content = cloud.s3.get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in archive:
+                source = archive.extractfile(member)
+                assert source is not None
+                Path(folder, member.name).write_bytes(source.read())
+        return [int(item) for item in (~artifact.load(Path(folder)).available).nonzero()[0]]
+
+
+def test_a_list_of_available_items_is_packed_into_the_model_that_answers(
+    cloud: Cloud, available: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cloud.train(*available) == 0
+    assert cloud.sagemaker.operations() == ["CreateTrainingJob", "CreateModel", "CreateTransformJob"]
+    uri = cloud.sagemaker.request("CreateModel")["PrimaryContainer"]["ModelDataUrl"]
+    assert uri == f"{WORK}/now/model/model.tar.gz"
+    assert unavailable(cloud, uri) == [1]
+    assert unavailable(cloud, f"{WORK}/now/output/model.tar.gz") == [3]
+    assert "1 of 5 items unavailable; 1 of the list not in the model" in capsys.readouterr().out
+
+
+def test_a_list_for_a_job_or_a_model_that_exists_makes_another_model_and_nothing_anew(
+    cloud: Cloud, available: list[str]
+) -> None:
+    options = "--subnets a --security-groups b --network-isolation --image its-image"
+    assert cloud.train(*options.split(), name="before") == 0
+    cloud.s3.put_object(Bucket=BUCKET, Key="list.csv", Body=Path(available[1]).read_bytes())
+    in_s3 = ["--available", f"s3://{BUCKET}/list.csv", "--all-users"]
+    kept, models = cloud.objects(), len(cloud.sagemaker.models())
+    described = cloud.sagemaker.describe_model(ModelName="before")
+    described["PrimaryContainer"]["Environment"] = {"BAD_RECORDS": "mark"}
+    assert cloud.run("--from-job", "before", *in_s3, "--name", "of-job") == 0
+    arguments = ["--from-model", "before", *in_s3, "--s3", WORK, "--output", str(cloud.folder / "out")]
+    assert pipeline.main([*arguments, "--name", "of-model"]) == 0
+    assert len(cloud.sagemaker.models()) == models + 2
+    (_, first), *_, (_, last) = [entry for entry in cloud.sagemaker.requests if entry[0] == "CreateModel"]
+    container = {"Image": "its-image", "Environment": {"BAD_RECORDS": "mark"}}
+    assert last == {
+        **first,
+        "ModelName": "of-model",
+        "PrimaryContainer": {**container, "ModelDataUrl": f"{WORK}/of-model/model/model.tar.gz"},
+    }
+    for name in ("of-job", "of-model"):
+        assert unavailable(cloud, f"{WORK}/{name}/model/model.tar.gz") == [1]
+        assert cloud.sagemaker.transform_model(name) == name
+    assert cloud.run("--from-model", "of-model", "--all-users", "--name", "later") == 0
+    assert set(kept) < set(cloud.objects())
+
+
+def test_clean_up_deletes_the_model_that_was_packed_anew(cloud: Cloud, available: list[str]) -> None:
+    assert cloud.train(name="before") == 0
+    kept = cloud.objects()
+    assert cloud.run("--from-model", "before", "--all-users", *available, "--name", "again", "--clean-up") == 0
+    assert cloud.objects() == kept
+    assert cloud.sagemaker.models() == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("item_id,available\n1,x\n", "--available: bad value 'x' in list.csv, line 2"),
+        ("item_id,title\n1,x\n", "--available: list.csv has no column available"),
+        ("", "--available: list.csv is empty"),
+        (None, "--available: there is no file"),
+    ],
+)
+def test_a_bad_list_is_refused_before_training(
+    cloud: Cloud, available: list[str], capsys: pytest.CaptureFixture[str], text: str | None, words: str
+) -> None:
+    assert cloud.train(name="before") == 0
+    kept, operations = cloud.objects(), cloud.sagemaker.operations()
+    (cloud.folder / "list.csv").unlink() if text is None else (cloud.folder / "list.csv").write_text(text)
+    data = ["--training", str(cloud.folder / "ratings.csv")]
+    for start in (data, ["--from-job", "before"], ["--from-model", "before"]):
+        assert cloud.run(*start, "--all-users", *available, "--name", "again") == 2
+        assert words in capsys.readouterr().err
+        assert (cloud.objects(), cloud.sagemaker.operations()) == (kept, operations)
+
+
+def test_the_list_has_the_item_column_of_the_training(cloud: Cloud, available: list[str]) -> None:
+    cloud.sagemaker.model = model_files(cloud.folder / "other", item_column="sku", delimiter=";")
+    Path(available[1]).write_text("sku;available\ni0004;0\n")
+    names = ["--hyperparameters", 'item_column="sku"', "delimiter=;"]
+    assert cloud.train(*available, *names, name="one") == 0
+    for start in ("--from-job", "--from-model"):
+        assert cloud.run(start, "one", "--all-users", *available, "--name", f"x{start}") == 0
+        assert unavailable(cloud, f"{WORK}/x{start}/model/model.tar.gz") == [4]
+
+
+def test_a_list_for_the_model_of_another_image_is_refused_by_name(
+    cloud: Cloud, available: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.sagemaker.model = {"weights.bin": b"0"}
+    assert cloud.train(*available) == 2
+    assert "--available: no model in model.tar.gz: manifest.json is missing" in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == ["CreateTrainingJob"]
+
+
+def test_without_factorbox_a_list_is_refused_before_training(
+    cloud: Cloud, available: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "factorbox", None)
+    assert cloud.train(*available) == 2
+    assert "--available needs factorbox here" in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == []
+
+
+def test_the_pipeline_runs_without_factorbox(tmp_path: Path) -> None:
+    (tmp_path / "factorbox.py").write_text("raise SystemExit('imported')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import pipeline"],
+        env={"PYTHONPATH": str(Path(pipeline.__file__).parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_answers_in_json_lines_keep_their_numbers(cloud: Cloud) -> None:

@@ -57,8 +57,31 @@ def test_all_users_get_their_items_and_a_smaller_job_is_held_back(
 
     assert run("--from-job", "first", "--all-users", "--name", "third", "--clean-up") == 0
     assert objects(local) == kept
-    models = [model["ModelName"] for model in local.client("sagemaker").list_models()["Models"]]
-    assert models == ["first"]
+    models = {model["ModelName"] for model in local.client("sagemaker").list_models()["Models"]}
+    assert models & {"first", "second", "third"} == {"first"}
+
+
+def test_items_are_gone_from_the_answers_while_they_are_unavailable(run: Run, tmp_path: Path) -> None:
+    everything = {"0", "1", "2", "3", "5", "6", "7", "8"}
+    (tmp_path / "items.csv").write_text("item_id,title,available\n2,Two,0\n5,Five,1\nelsewhere,x,0\n")
+    (tmp_path / "list.csv").write_text("item_id,available\n5,0\n7,false\n2,1\n")
+    training = ["--training", str(tmp_path / "rows.csv"), "--hyperparameters", "epochs=2", "embedding_dim=4"]
+    asking = ["--all-users", "--top-n", "99", "--environment", "DEFAULT_EXCLUDE_SEEN=false"]
+
+    def recommended() -> set[str]:
+        rows = (tmp_path / "out/recommendations.csv").read_text().splitlines()[1:]
+        answers: dict[str, set[str]] = {}
+        for row in rows:
+            answers.setdefault(row.split(",")[0], set()).add(row.split(",")[1])
+        (same,) = set(map(frozenset, answers.values()))
+        assert len(answers) == 12
+        return set(same)
+
+    assert run(*training, *asking, "--items", str(tmp_path / "items.csv"), "--name", "with-items") == 0
+    assert recommended() == everything - {"2"}
+    listed = ["--available", str(tmp_path / "list.csv")]
+    assert run("--from-model", "with-items", *asking, *listed, "--name", "with-list", "--clean-up") == 0
+    assert recommended() == everything - {"5", "7"}
 
 
 def test_a_job_that_fails_shows_what_factorbox_says(

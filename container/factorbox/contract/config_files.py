@@ -9,6 +9,7 @@ from typing import Any
 from factorbox.errors import UserError
 
 TRAINING_CHANNEL = "training"
+ITEMS_CHANNEL = "items"
 
 
 def read_json_object(path: Path, *, example: str = "{}") -> dict[str, Any]:

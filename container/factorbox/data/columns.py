@@ -152,6 +152,30 @@ def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> C
     return Columns(names=tuple(names), positions=MappingProxyType(positions))
 
 
+def find_item_column(names: Sequence[str], *, place: str, options: ReadOptions) -> int:
+    """Find the item column of a file that has no users: the one that the options name, where it is there.
+
+    Parameters
+    ----------
+    names, place
+        As in `find_columns`.
+
+    Raises
+    ------
+    UserError
+        Where there is none, or two.
+    """
+    named: dict[Role, str] = {}
+    if options.item_column is not None and options.item_column in names:
+        named["item"] = options.item_column
+    found = [k for k, name in enumerate(names) if _plays("item", name, named=named)]
+    if len(found) > 1:
+        raise UserError(_two_columns("item", names, found, place=place, named=bool(named)))
+    if not found:
+        raise UserError(f"no item column in {place}: found {_listed(names)}; {_item_column_remedy(names)}")
+    return found[0]
+
+
 def _is_delimiter(text: str) -> bool:
     return len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0'
 
@@ -194,6 +218,19 @@ def _layout_remedy(role: Role, names: Sequence[str], *, options: ReadOptions) ->
         shown = "tab" if other == "\t" else other
         return f"set the hyperparameter delimiter to {shown!r}"
     return None
+
+
+def _item_column_remedy(names: Sequence[str]) -> str:
+    """Say what to do where a file that has no users has no item column."""
+    usual = ReadOptions()
+    if _other_delimiter(names, options=usual) is not None:
+        # Not with the hyperparameter: it is right for the training data.
+        return "separate its fields by commas"
+    near = _near_spelling("item", names)
+    if _hidden_by_encoding(near, names):
+        return _SAVE_AS_UTF8
+    rename = f"rename {'the one with the item ids' if near is None else shortened(near)} to item_id"
+    return _layout_remedy("item", names, options=usual) or f"{rename}, and add a header where there is none"
 
 
 def _named_remedy(wanted: str, names: Sequence[str]) -> str:

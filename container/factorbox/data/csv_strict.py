@@ -61,13 +61,11 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batc
     UserError
         For the first row that is not as it should be; the message names line, column, value and remedy.
     """
-    records = _records(stream, name=name, options=options)
-    line, header = next(records, (1, None))
-    if header is None:
-        raise UserError(f"no header in {name}: it holds blank lines only; give it a header and rows")
+    rows_below = records(stream, name=name, delimiter=options.separator)
+    line, header = next_header(rows_below, name=name)
     columns = find_columns(header, place=f"{name}, line {line}", options=options)
     rows = _Rows(name=name, columns=columns, options=options)
-    for line, fields in records:
+    for line, fields in rows_below:
         rows.add(fields, line=line)
         if rows.pending >= _BATCH_ROWS:
             yield rows.take()
@@ -94,11 +92,7 @@ class _Rows:
     def add(self, fields: list[str], *, line: int) -> None:
         """Check one row and keep it."""
         if len(fields) != len(self._columns.names):
-            raise UserError(
-                f"{len(fields)} field{'s' * (len(fields) != 1)} instead of {len(self._columns.names)} in {self._name}, "
-                f"line {line}: {shortened(', '.join(fields))}; quote fields that hold the delimiter, "
-                "and give every row all columns"
-            )
+            raise wrong_number_of_fields(fields, wanted=len(self._columns.names), place=f"{self._name}, line {line}")
         user, item = fields[self._user], fields[self._item]
         if not (user and user.isascii() and item and item.isascii()):
             self._check_id("user", user, line=line)
@@ -174,9 +168,15 @@ class _Rows:
         )
 
 
-def _records(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[tuple[int, list[str]]]:
-    """Yield the fields of each record that is not blank, with the line on which it begins."""
-    reader = csv.reader(_lines(stream, name=name), Dialect, delimiter=options.separator)
+def records(stream: BinaryIO, *, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the fields of each record that is not blank, with the line on which it begins.
+
+    Raises
+    ------
+    UserError
+        For bytes that are no text or no CSV; those that are no UTF-8 become lone surrogates in the fields.
+    """
+    reader = csv.reader(_lines(stream, name=name), Dialect, delimiter=delimiter)
     while True:
         line = reader.line_num + 1
         try:
@@ -187,6 +187,28 @@ def _records(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[t
             raise UserError(_explain(error, name=name, line=line, last=reader.line_num)) from error
         if fields:
             yield line, fields
+
+
+def next_header(rows: Iterator[tuple[int, list[str]]], *, name: str) -> tuple[int, list[str]]:
+    """Take the first record as the header.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    found = next(rows, None)
+    if found is None:
+        raise UserError(f"no header in {name}: it holds blank lines only; give it a header and rows")
+    return found
+
+
+def wrong_number_of_fields(fields: list[str], *, wanted: int, place: str) -> UserError:
+    """Make the error for a row that is shorter or longer than the header."""
+    return UserError(
+        f"{len(fields)} field{'s' * (len(fields) != 1)} instead of {wanted} in {place}: "
+        f"{shortened(', '.join(fields))}; quote fields that hold the delimiter, and give every row all columns"
+    )
 
 
 def _lines(stream: BinaryIO, *, name: str) -> Iterator[str]:

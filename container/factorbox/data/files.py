@@ -85,7 +85,23 @@ def channel_files(folder: Path) -> list[Source]:
             f"no training data: the folder {_printable(folder)} does not exist; give the training job a channel "
             f"named {folder.name!r} with {EXPECTED}"
         )
-    sources, skipped = [], []
+    sources, skipped = files_below(folder)
+    if not sources:
+        there = f"only {_listed(skipped)}, which are skipped" if skipped else "nothing"
+        raise UserError(f"no training data: the channel {folder.name!r} holds {there}; put into it {EXPECTED}")
+    return sources
+
+
+def files_below(folder: Path) -> tuple[list[Source], list[str]]:
+    """List the files of a folder as `channel_files` does, and the names of those that are skipped; there may be none.
+
+    Raises
+    ------
+    PlatformError
+        Where a folder cannot be read.
+    """
+    sources: list[Source] = []
+    skipped: list[str] = []
     entered = {_identity(folder)}
     for root, folders, files in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         skipped += [name + "/" for name in folders if name.startswith((".", "_"))]
@@ -98,14 +114,16 @@ def channel_files(folder: Path) -> list[Source]:
                 skipped.append(file)
             else:
                 sources.append(Source(path=path, name=_printable(path.relative_to(folder))))
-    if not sources:
-        there = f"only {_listed(skipped)}, which are skipped" if skipped else "nothing"
-        raise UserError(f"no training data: the channel {folder.name!r} holds {there}; put into it {EXPECTED}")
-    return sorted(sources, key=lambda source: source.name)
+    return sorted(sources, key=lambda source: source.name), skipped
 
 
-def kind_of(source: Source) -> Kind:
+def kind_of(source: Source, *, expected: str = EXPECTED) -> Kind:
     """Tell CSV from Parquet by the first bytes of a file.
+
+    Parameters
+    ----------
+    expected
+        What the channel takes, for errors.
 
     Raises
     ------
@@ -124,12 +142,12 @@ def kind_of(source: Source) -> Kind:
         raise UserError(f"{source.name} is empty: remove it, or give it a header and rows")
     for magic, what in _FOREIGN:
         if head.startswith(magic):
-            raise UserError(f"{source.name} is {what}; the channel takes {EXPECTED}")
+            raise UserError(f"{source.name} is {what}; the channel takes {expected}")
     for look, what in _FOREIGN_LOOKS.items():
         if look.match(head):
-            raise UserError(f"{source.name} looks like {what}; the channel takes {EXPECTED}")
+            raise UserError(f"{source.name} looks like {what}; the channel takes {expected}")
     if head.startswith(_TAR, _TAR_POSITION):
-        raise UserError(f"{source.name} is a tar archive: unpack it; the channel takes {EXPECTED}")
+        raise UserError(f"{source.name} is a tar archive: unpack it; the channel takes {expected}")
     if head.startswith(_GZIP) and compressed:
         raise UserError(f"{source.name} is compressed with gzip twice: compress it once")
     if head.startswith(_PARQUET):
