@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from factorbox.data.columns import ReadOptions
 from factorbox.models import ALGORITHMS
 from factorbox.options import Option, options_of
+from factorbox.serving.fields import FIELDS
+from factorbox.serving.forms import FORMS
 from factorbox.training import JobOptions
 
 TOP = Path(__file__).resolve().parent.parent
@@ -55,7 +59,28 @@ def dependencies() -> str:
     return "\n".join(f"* **{m[1]}** {m[2]}: {m[3]}" for m in matches if m)
 
 
-PARTS = {"hyperparameters": hyperparameters, "dependencies": dependencies}
+def requests() -> str:
+    """Return the table of the fields of a request, and which of them go together."""
+    rows = ["| field | value | meaning | example |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{name}` | {field.kind.words} | {field.meaning} | `{json.dumps(field.example)}` |"
+        for name, field in FIELDS.items()
+    ]
+    together = ["| asked for | needs one of | may be beside it |", "| --- | --- | --- |"]
+    for form in reversed(FORMS):
+        needs = "; ".join(
+            _names(form.needs_for(subject), " and ") + "".join(f" (with `{name}` or without)" for name in subject.takes)
+            for subject in form.subjects
+        )
+        together.append(f"| {form.wanted} | {needs} | {_names(form.takes, ', ')} |")
+    return "\n".join([*rows, "", *together])
+
+
+def _names(names: Iterable[str], between: str) -> str:
+    return between.join(f"`{name}`" for name in names)
+
+
+PARTS = {"hyperparameters": hyperparameters, "requests": requests, "dependencies": dependencies}
 
 
 def written() -> str:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factorbox.recommend.queries import Query
 from factorbox.serving.csv_payload import fast_record, parse_csv, split_records, strict_record
-from factorbox.serving.queries import BadRecord, Query
+from factorbox.serving.queries import BadRecord
 
 # The alphabet in which everything that CSV treats specially is likely.
 snippets = st.lists(

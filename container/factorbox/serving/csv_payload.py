@@ -11,7 +11,9 @@ import itertools
 import re
 from collections.abc import Iterable
 
-from factorbox.serving.queries import BadRecord, Query, Record, raw_text, record_from, until_bad
+from factorbox.recommend.queries import Query
+from factorbox.serving.queries import BadRecord, Record, record_from, until_bad
+from factorbox.serving.values import raw_text
 
 HEADERS = (b"user_id", b"user_id,top_n")
 """First lines that are skipped: a file with a header keeps it in its first mini-batch."""

@@ -7,25 +7,20 @@ and writes the error.
 from __future__ import annotations
 
 import io
+import itertools
 import json
+from collections.abc import Callable
 from json.decoder import JSONDecodeError
 from typing import Any
 
 import orjson
 
-from factorbox.serving.queries import (
-    DEFAULT_TOP_N,
-    BadRecord,
-    JsonFields,
-    JsonInteger,
-    JsonNumber,
-    Query,
-    Record,
-    as_text,
-    raw_text,
-    record_from,
-    until_bad,
-)
+from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
+from factorbox.recommend.queries import DEFAULT_TOP_N, Query
+from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
+from factorbox.serving.forms import SUBJECT_FIELDS
+from factorbox.serving.queries import BadRecord, Record, query_or_misfit, record_from, until_bad
+from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, raw_text
 
 _BLANK = b" \t\r\n"
 _REMEDY = 'send one JSON object a line, like {"user_id": "123", "top_n": 5}'
@@ -48,11 +43,14 @@ def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
     if not body:
         return []
     lines = io.BytesIO(body)
-    first = lines.readline()
-    if fast_record(first) is None and (records := _document(body, stop_at_bad=stop_at_bad)) is not None:
-        return records
-    lines.seek(0)
-    return until_bad((fast_record(line) or strict_record(line) for line in lines), stop_at_bad=stop_at_bad)
+    first: Record | None = fast_record(lines.readline())
+    if first is None:
+        if (records := _document(body, stop_at_bad=stop_at_bad)) is not None:
+            return records
+        lines.seek(0)
+        first = strict_record(lines.readline())
+    others = (fast_record(line) or strict_record(line) for line in lines)
+    return until_bad(itertools.chain([first], others), stop_at_bad=stop_at_bad)
 
 
 def fast_record(line: bytes) -> Query | None:
@@ -61,8 +59,10 @@ def fast_record(line: bytes) -> Query | None:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    query = _plain_query(fields)
-    return query if query is not None and _without_repeats(line, _quotes(fields)) else None
+    if (query := _plain_query(fields)) is not None:
+        return query if _is_whole(line, _flat_marks(fields)) else None
+    query = _rich_query(fields, zero_is_plain=b"-0" not in line)
+    return query if query is not None and _is_whole(line, _marks(fields)) else None
 
 
 def strict_record(line: bytes) -> Record:
@@ -82,7 +82,9 @@ def _document(body: bytes, *, stop_at_bad: bool) -> list[Record] | None:
         if (queries := _fast_array(body, elements)) is not None:
             return queries
         # A strict decoding keeps a text for every number: not for a hundred megabytes of them.
-        strangers = (n for n, element in enumerate(elements) if type(element) is not dict or "user_id" not in element)
+        strangers = (
+            n for n, element in enumerate(elements) if type(element) is not dict or SUBJECT_FIELDS.isdisjoint(element)
+        )
         if stop_at_bad and (stranger := next(strangers, None)) is not None:
             return [*[_SKIPPED] * stranger, _record(_decoded(orjson.dumps(elements[stranger])))]
     try:
@@ -107,16 +109,21 @@ def _fast_array(body: bytes, elements: list[Any]) -> list[Record] | None:
     if not elements:
         return None
     records: list[Record] = []
+    marks = 0
+    zero_is_plain = b"-0" not in body
     for fields in elements:
-        query = _plain_query(fields)
-        if query is None:
+        if (query := _plain_query(fields)) is not None:
+            marks += _flat_marks(fields)
+        elif (query := _rich_query(fields, zero_is_plain=zero_is_plain)) is not None:
+            marks += _marks(fields)
+        else:
             return None
         records.append(query)
-    return records if _without_repeats(body, sum(map(_quotes, elements))) else None
+    return records if _is_whole(body, marks) else None
 
 
 def _plain_query(fields: Any) -> Query | None:
-    """Return the query of fields whose values are plainly good."""
+    """Return the query of fields that are the usual ones, with values that are plainly good."""
     if type(fields) is not dict:
         return None
     user_id = fields.get("user_id")
@@ -140,17 +147,98 @@ def _plain_query(fields: Any) -> Query | None:
     return Query(user_id, top_n, exclude_seen) if known == len(fields) else None
 
 
-def _quotes(fields: dict[str, object]) -> int:
-    """Count the quotation marks of a flat object that is written without escapes."""
-    return 2 * (len(fields) + [type(value) for value in fields.values()].count(str))
+def _rich_query(fields: Any, *, zero_is_plain: bool) -> Query | None:
+    """Return the query of fields of any kind whose values are plainly good.
+
+    Parameters
+    ----------
+    fields
+        A decoded document.
+    zero_is_plain
+        Whether no 0 can have been written -0, which is another id.
+    """
+    if type(fields) is not dict:
+        return None
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        field = FIELDS.get(name)
+        if field is None:
+            return None
+        values[name] = read = _FAST_READERS[type(field.kind)](value, zero_is_plain)
+        if read is None:
+            return None
+    found = query_or_misfit(values)
+    return found if isinstance(found, Query) else None
 
 
-def _without_repeats(text: bytes, quotes: int) -> bool:
-    """Whether flat objects with so many quotation marks can be all that a text holds.
+def _fast_id(value: Any, zero_is_plain: bool) -> str | None:
+    if type(value) is int and (value or zero_is_plain):
+        return str(value)
+    return value if type(value) is str and value else None
+
+
+def _fast_number(value: Any, _: bool) -> int | None:
+    if type(value) is str and len(value) <= 9 and value.isascii() and value.isdecimal():
+        value = int(value)
+    return value if type(value) is int and 1 <= value < 1_000_000_000 else None
+
+
+def _fast_switch(value: Any, _: bool) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def _fast_ids(value: Any, zero_is_plain: bool) -> list[str] | None:
+    if type(value) is not list:
+        return None
+    types = set(map(type, value))
+    if types <= {str}:
+        return value if "" not in value else None
+    if types <= {str, int} and (zero_is_plain or 0 not in value) and "" not in value:
+        return list(map(str, value))
+    return None
+
+
+def _fast_likings(value: Any, zero_is_plain: bool) -> list[str] | dict[str, float] | None:
+    if type(value) is not dict:
+        return _fast_ids(value, zero_is_plain)
+    if not value:
+        return value
+    weights = value.values()
+    plain = set(map(type, weights)) <= {int, float} and min(weights) >= MIN_WEIGHT and max(weights) <= MAX_WEIGHT
+    return dict(zip(value, map(float, weights), strict=True)) if plain and "" not in value else None
+
+
+_FAST_READERS: dict[type[Kind], Callable[[Any, bool], Any]] = {
+    Id: _fast_id,
+    WholeNumber: _fast_number,
+    Switch: _fast_switch,
+    Ids: _fast_ids,
+    Likings: _fast_likings,
+}
+
+
+def _flat_marks(fields: dict[str, object]) -> int:
+    """Count the quotation marks of an object without lists and objects that is written without escapes."""
+    return 2 * (len(fields) + list(map(type, fields.values())).count(str))
+
+
+def _marks(fields: dict[str, Any]) -> int:
+    """Count the quotation marks of an object that is written without escapes; what it holds is flat."""
+    marks = _flat_marks(fields)
+    for value in fields.values():
+        if type(value) is list:
+            marks += 2 * list(map(type, value)).count(str)
+        elif type(value) is dict:
+            marks += _flat_marks(value)
+    return marks
+
+
+def _is_whole(text: bytes, marks: int) -> bool:
+    """Whether decoded objects with so many quotation marks are all that a text holds.
 
     A repeated key, of which the fast parser keeps the last, leaves more marks in the text than in the result.
     """
-    return text.count(b'"') == quotes and b"\\" not in text
+    return text.count(b'"') == marks and b"\\" not in text
 
 
 _SKIPPED = Query("(not looked at)")
