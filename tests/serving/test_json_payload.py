@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorbox.recommend.queries import MAX_TOP_N, Query
+from factorbox.serving import json_payload
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
 from factorbox.serving.forms import FORMS
 from factorbox.serving.json_payload import fast_record, parse_json, strict_record
@@ -340,3 +341,17 @@ def test_where_a_bad_record_ends_everything_an_element_that_is_for_nobody_is_fou
     records = parse_json(body, stop_at_bad=True)
 
     assert [isinstance(record, BadRecord) for record in records] == [True]
+
+
+def test_what_would_need_a_strict_look_at_too_many_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A bad number at the end of ten megabytes of them once took a gigabyte.
+    monkeypatch.setattr(json_payload, "_LONGEST_STRICT", 60)
+    good, long_good = b'{"history": ["a", "b"]}', b'{"history": [%b"z"]}' % (b'"abc", ' * 10)
+    assert [type(record) for record in parse_json(good + b"\n" + long_good)] == [Query, BadRecord]
+    (refused,) = parse_json(long_good)
+    assert isinstance(refused, BadRecord)
+    assert refused.message(1).endswith("is a record of 88 bytes, and one may have 60: send shorter lists")
+    (refused,) = parse_json(b"[%b, %b]" % (long_good, b'{"history": [0.5]}'))
+    assert isinstance(refused, BadRecord)
+    assert "in an array of 110 bytes of which some record is bad" in refused.problem
+    assert [type(record) for record in parse_json(b"[%b, %b]" % (long_good, good))] == [Query, Query]

@@ -23,6 +23,8 @@ from factorbox.serving.queries import BadRecord, Record, query_or_misfit, record
 from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, raw_text
 
 _BLANK = b" \t\r\n"
+# A strict decoding keeps a text for every number, a hundred bytes for each byte at worst.
+_LONGEST_STRICT = 16 << 20
 _REMEDY = 'send one JSON object a line, like {"user_id": "123", "top_n": 5}'
 
 
@@ -55,6 +57,8 @@ def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
 
 def fast_record(line: bytes) -> Query | None:
     """Return the query of a line that is plainly good, None for the strict parser to look at."""
+    if len(line) > _LONGEST_STRICT:
+        return None
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -69,6 +73,11 @@ def strict_record(line: bytes) -> Record:
     """Return the query of a line, or what is wrong with it."""
     if not line.strip(_BLANK):
         return BadRecord(f"is a blank line, which is allowed at the end only: {_REMEDY}")
+    if len(line) > _LONGEST_STRICT:
+        return BadRecord(
+            f"is a record of {len(line):,} bytes, and one may have {_LONGEST_STRICT:,}: send shorter lists",
+            value=raw_text(line),
+        )
     try:
         return _record(_decoded(line))
     except _NotJsonError as error:
@@ -81,12 +90,20 @@ def _document(body: bytes, *, stop_at_bad: bool) -> list[Record] | None:
         elements = _loaded(body)
         if (queries := _fast_array(body, elements)) is not None:
             return queries
-        # A strict decoding keeps a text for every number: not for a hundred megabytes of them.
         strangers = (
             n for n, element in enumerate(elements) if type(element) is not dict or SUBJECT_FIELDS.isdisjoint(element)
         )
         if stop_at_bad and (stranger := next(strangers, None)) is not None:
             return [*[_SKIPPED] * stranger, _record(_decoded(orjson.dumps(elements[stranger])))]
+        if elements and len(body) > _LONGEST_STRICT:
+            return [
+                BadRecord(
+                    f"is in an array of {len(body):,} bytes of which some record is bad, and one that is looked through"
+                    f" may have {_LONGEST_STRICT:,}: {_REMEDY}"
+                )
+            ]
+    elif len(body) > _LONGEST_STRICT:
+        return None
     try:
         document = _decoded(body)
     except _NotJsonError:
