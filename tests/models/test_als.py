@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
-from factorbox.errors import UserError
+from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.als import ALS, ALSConfig, row_penalties
 from factorbox.models.als_sweeps import KernelSweeps, Side
 from factorbox.models.als_torch import TorchSweeps
-from factorbox.models.base import Epoch, Factors, Watch
+from factorbox.models.base import Epoch, Factors, RowSystem, Watch
 from support import clustered_interactions, interactions_from_rows
 
 
@@ -184,3 +184,50 @@ def test_without_alpha_the_unit_of_the_weights_does_not_matter(rng: np.random.Ge
     resolved = ALS().resolved(config, interactions=scaled)
     assert resolved.alpha == pytest.approx(1 / scaled.weights.mean(dtype=np.float64))
     assert ALS().resolved(ALSConfig(alpha=2), interactions=scaled).alpha == 2
+
+
+def row_system(item_factors: NDArray[np.float32], config: ALSConfig) -> RowSystem:
+    biases = np.zeros(len(item_factors), np.float32)
+    return ALS().row_system(config, item_factors=item_factors, item_biases=biases, fold_in={})
+
+
+def test_the_row_system_is_that_of_the_normal_equations(rng: np.random.Generator) -> None:
+    # More items than one block of the Gram matrix has.
+    H = rng.standard_normal((20_001, 7)).astype(np.float32)
+    config = ALSConfig(
+        embedding_dim=7, alpha=2.5, unobserved_weight=0.3, regularization=0.7, regularization_exponent=0.4
+    )
+    system = row_system(H, config)
+    exact = H.astype(np.float64)
+    np.testing.assert_allclose(system.gram, 0.3 * exact.T @ exact, rtol=1e-12, atol=1e-10)
+    assert system.gram.dtype == np.float64 and not system.constant.any() and not system.has_bias
+    assert (system.targets == 1).all() and not system.offsets.any() and system.alpha == 2.5
+    assert len(system.targets) == len(system.offsets) == 20_001
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.3])
+def test_fold_in_and_training_have_one_penalty(rng: np.random.Generator, exponent: float) -> None:
+    config = ALSConfig(embedding_dim=2, alpha=1, regularization_exponent=exponent)
+    counts = np.array([0, 1, 2, 50])
+    folding = row_system(rng.standard_normal((60, 2)).astype(np.float32), config).penalties(counts)
+    assert np.array_equal(folding, row_penalties(counts, other_side=60, config=config))
+    np.testing.assert_allclose(folding, 0.38 * (counts + 0.3 * 60) ** exponent)
+
+
+def test_the_row_system_has_the_same_bytes_whatever_the_torch_threads(rng: np.random.Generator) -> None:
+    H = rng.standard_normal((30_000, 48)).astype(np.float32)
+    before = torch.get_num_threads()
+    grams = []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            grams.append(row_system(H, ALSConfig(embedding_dim=48, alpha=1)).gram.tobytes())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert grams[0] == grams[1]
+
+
+def test_a_configuration_without_alpha_folds_nobody_in() -> None:
+    with pytest.raises(AlgorithmError, match="the resolved configuration"):
+        row_system(np.ones((3, 2), np.float32), ALSConfig(embedding_dim=2))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,10 +24,20 @@ from numpy.typing import NDArray
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps
+from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps, gram_matrix
 from factorbox.models.als_torch import TorchSweeps
-from factorbox.models.base import Device, Epoch, Factors, Watch, embedding_dim_option, epochs_option
+from factorbox.models.base import (
+    Device,
+    Epoch,
+    Factors,
+    RowSystem,
+    Watch,
+    embedding_dim_option,
+    epochs_option,
+    frequency_penalties,
+)
 from factorbox.options import check_ranges, option
+from factorbox.threads import Threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +62,13 @@ class ALSConfig:
 
 
 def row_penalties(counts: NDArray[np.int64], *, other_side: int, config: ALSConfig) -> NDArray[np.float64]:
-    """Return λ (|S| + α0 · rows of the other side)^ν for each row.  # (rows,).
-
-    Training, fold-in and tests share this, so that they solve the same problem.
-    """
-    frequency = counts + config.unobserved_weight * other_side
-    return np.asarray(config.regularization * frequency**config.regularization_exponent)
+    """Return λ (|S| + α0 · rows of the other side)^ν for each row.  # (rows,)."""
+    return frequency_penalties(
+        counts,
+        offset=config.unobserved_weight * other_side,
+        regularization=config.regularization,
+        exponent=config.regularization_exponent,
+    )
 
 
 class ALS:
@@ -117,6 +129,41 @@ class ALS:
             item_biases=np.zeros(interactions.n_items, dtype=np.float32),
             epochs=completed,
             train_loss=train_loss,
+        )
+
+    def row_system(
+        self,
+        config: ALSConfig,
+        *,
+        item_factors: NDArray[np.float32],
+        item_biases: NDArray[np.float32],
+        fold_in: Mapping[str, float],
+    ) -> RowSystem:
+        """Return the system that the last half-sweep of `fit` solves for each user.
+
+        There are no item biases, and nothing beside the configuration is needed.
+
+        Raises
+        ------
+        AlgorithmError
+            Where the configuration is not the resolved one: it has no alpha.
+        """
+        if config.alpha is None:
+            raise AlgorithmError("als folds users in by the resolved configuration, and this one has no alpha")
+        n_items, d = item_factors.shape
+        with Threads(1) as threads:
+            gram = gram_matrix(item_factors, torch.float64, threads=threads)
+        return RowSystem(
+            item_factors=item_factors,
+            has_bias=False,
+            gram=config.unobserved_weight * gram.numpy(),
+            constant=np.zeros(d),
+            targets=np.ones(n_items, dtype=np.float32),
+            offsets=np.zeros(n_items, dtype=np.float32),
+            alpha=config.alpha,
+            regularization=config.regularization,
+            frequency_offset=config.unobserved_weight * n_items,
+            regularization_exponent=config.regularization_exponent,
         )
 
     def memory(self, *, users: int, items: int, pairs: int, config: ALSConfig) -> int:

@@ -75,13 +75,14 @@ class KernelSweeps:
 
     def update(self, side: Side, *, fixed: Side, exact: bool, should_stop: Callable[[], bool]) -> float:
         """See `Sweeps.update`."""
-        _, basis = torch.linalg.eigh(self._gram(fixed.factors, torch.float32))
+        _, basis = torch.linalg.eigh(gram_matrix(fixed.factors, torch.float32, threads=self._threads))
         # eigh sorts ascending; descending keeps the largest directions first in the artifact.
         rotation = basis.flip(1).contiguous().numpy()
         self._rotate(fixed, rotation)
         self._rotate(side, rotation)
         # The rotated float32 factors are not exactly orthogonal; an exact solve needs their true Gram matrix.
-        gram = self._unobserved_weight * self._gram(fixed.factors, torch.float64 if exact else torch.float32).numpy()
+        precision = torch.float64 if exact else torch.float32
+        gram = self._unobserved_weight * gram_matrix(fixed.factors, precision, threads=self._threads).numpy()
         dtype = np.float64 if exact else np.float32
         if not exact:
             gram = np.diag(gram)[None, :]
@@ -114,18 +115,6 @@ class KernelSweeps:
         self._threads.map(solve, _blocks_of_pairs(side.rows.indptr))
         return float(losses.sum())
 
-    def _gram(self, factors: NDArray[np.float32], dtype: torch.dtype) -> torch.Tensor:
-        """Return FᵀF: fixed blocks of products in `dtype`, added in their order, so that threads do not matter."""
-
-        def of_block(start: int) -> torch.Tensor:
-            block = torch.from_numpy(factors[start : start + _BLOCK_ROWS]).to(dtype)
-            return (block.T @ block).double()
-
-        total = torch.zeros(factors.shape[1], factors.shape[1], dtype=torch.float64)
-        for part in self._threads.map(of_block, range(0, len(factors), _BLOCK_ROWS)):
-            total += part
-        return total
-
     def _rotate(self, side: Side, rotation: NDArray[np.float64]) -> None:
         single = torch.from_numpy(rotation).float()
 
@@ -134,6 +123,22 @@ class KernelSweeps:
             block.copy_(block @ single)
 
         self._threads.map(rotate, range(0, len(side.factors), _BLOCK_ROWS))
+
+
+def gram_matrix(factors: NDArray[np.float32], dtype: torch.dtype, *, threads: Threads) -> torch.Tensor:
+    """Return FᵀF in float64: fixed blocks of products in `dtype`, added in their order, so that threads do not matter.
+
+    # (d, d).
+    """
+
+    def of_block(start: int) -> torch.Tensor:
+        block = torch.from_numpy(factors[start : start + _BLOCK_ROWS]).to(dtype)
+        return (block.T @ block).double()
+
+    total = torch.zeros(factors.shape[1], factors.shape[1], dtype=torch.float64)
+    for part in threads.map(of_block, range(0, len(factors), _BLOCK_ROWS)):
+        total += part
+    return total
 
 
 def _blocks_of_pairs(indptr: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -3,13 +3,13 @@
 The row v of a folded-in user solves A v = g + Σ_{k∈S} c_k t_k x_k (`factorbox.models.base.RowSystem`), so the score of
 item i is a sum over the history:
 
-    score(i) = x_i·v + offset_i = baseline_i + Σ_{k∈S} γ_k,
-    γ_k = x_iᵀ A⁻¹ x_k c_k t_k,    baseline_i = offset_i + x_iᵀ A⁻¹ g
+    score(i) = x_i·v + offset_i = baseline_i + Σ_{k∈S} impact_ik,
+    impact_ik = x_iᵀ A⁻¹ x_k c_k t_k,    baseline_i = offset_i + x_iᵀ A⁻¹ g
 
-γ_k is the impact of history item k, and the influence is what it adds per unit of the value that the model fits
-(Rastegarpanah, Crovella, Gummadi 2017). Implicit models fit the value 1 whatever the count, which only sets the
-confidence c_k: influence and impact are equal. The least-squares target t_k that stands in for a sampled loss is part
-of the influence. Both have signs.
+The influence of history item k is its impact per unit of the value that the model fits (Rastegarpanah, Crovella,
+Gummadi 2017). Implicit models fit the value 1 whatever the count, which only sets the confidence c_k: influence and
+impact are equal. The least-squares target t_k that stands in for a sampled loss is part of the influence. Both have
+signs.
 
 Only m × m systems are solved, one factorization a request: A⁻¹ x_i for each explained item, then a dot product with
 each item of the history.

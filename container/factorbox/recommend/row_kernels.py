@@ -135,11 +135,12 @@ def _form_and_factor(indices, c, ct, h, gram, constant, penalty, block, A, b):  
 def _solve(U, v):  # type: ignore[no-untyped-def]
     """Replace `v` by A⁻¹v, given A = UᵀU."""
     m = len(U)
-    multiple = np.empty(1)
     for k in range(m):
         v[k] /= U[k, k]
-        multiple[0] = -v[k]
-        _add_rows(v, multiple, U[k:], k + 1)
+        solved = v[k]
+        rest, row = v[k + 1 :], U[k, k + 1 :]
+        for f in range(len(rest)):
+            rest[f] -= solved * row[f]
     for k in range(m - 1, -1, -1):
         v[k] = (v[k] - _dot(U[k, k + 1 :], v[k + 1 :])) / U[k, k]
 
