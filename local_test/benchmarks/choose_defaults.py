@@ -117,7 +117,7 @@ def _text(setting: Setting) -> str:
     return " ".join(f"{name}={value:g}" for name, value in setting.items()) or "defaults"
 
 
-def _given_values(texts: Sequence[str], *, algorithm: str) -> dict[str, list[Any]]:
+def given_values(texts: Sequence[str], *, algorithm: str) -> dict[str, list[Any]]:
     """Read NAME=VALUE,VALUE arguments by the types of the algorithm's options."""
     options = options_of(ALGORITHMS[algorithm].config)
     grid = {}
@@ -154,7 +154,7 @@ def main() -> None:
     if arguments.defaults:
         settings: list[Setting] = [{}]
     elif arguments.grid:
-        given = _given_values(arguments.grid, algorithm=arguments.algorithm)
+        given = given_values(arguments.grid, algorithm=arguments.algorithm)
         settings = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
     else:
         settings = settings_of(GRIDS[arguments.algorithm])

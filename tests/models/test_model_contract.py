@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import Algorithm, Epoch, Factors, Watch
+from factorbox.models.base import Algorithm, Epoch, Factors, RowSystem, Watch
 from factorbox.options import options_of
+from factorbox.recommend.fold_in import fold_in
 from support import clustered_interactions, interactions_from_rows
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
@@ -24,6 +27,17 @@ def quick(algorithm: Algorithm, **changes: Any) -> Any:
 
 def scores(factors: Factors) -> Any:
     return factors.user_factors @ factors.item_factors.T + factors.user_biases[:, None] + factors.item_biases
+
+
+def fitted_system(
+    algorithm: Algorithm, interactions: Interactions, *, threads: int = 1, **changes: Any
+) -> tuple[Factors, RowSystem]:
+    config = algorithm.resolved(quick(algorithm, **changes), interactions=interactions)
+    factors = algorithm.fit(interactions, config=config, random_state=1, threads=threads)
+    system = algorithm.row_system(
+        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
+    )
+    return factors, system
 
 
 @every_algorithm
@@ -62,6 +76,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_threads(algorithm: Algorith
         assert fitted[0].item_factors.tobytes() == other.item_factors.tobytes()
         assert fitted[0].item_biases.tobytes() == other.item_biases.tobytes()
         assert fitted[0].train_loss == other.train_loss
+        assert fitted[0].fold_in == other.fold_in
 
 
 @every_algorithm
@@ -110,6 +125,64 @@ def test_a_stop_at_the_end_of_a_sweep_equals_fewer_epochs(algorithm: Algorithm, 
     planned = algorithm.fit(interactions, config=quick(algorithm, epochs=3), random_state=1)
     assert stopped.epochs == planned.epochs == 3
     np.testing.assert_allclose(scores(stopped), scores(planned), atol=1e-4)
+
+
+@every_algorithm
+def test_shapes_and_types_of_the_row_system(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    factors, system = fitted_system(algorithm, clustered_interactions(rng, n_users=40, n_items=50))
+    m = 8 + system.has_bias
+    assert system.gram.shape == (m, m) and system.gram.dtype == np.float64
+    assert system.constant.shape == (m,) and system.constant.dtype == np.float64
+    assert system.targets.shape == (50,) and system.targets.dtype == np.float32
+    assert system.offsets.dtype == np.float32
+    np.testing.assert_array_equal(system.offsets, factors.item_biases)
+    np.testing.assert_array_equal(system.item_factors, factors.item_factors)
+    assert (system.alpha is None) != algorithm.uses_weights
+
+
+@every_algorithm
+@given(history=st.sets(st.integers(0, 29)))
+def test_every_history_has_a_positive_definite_system(algorithm: Algorithm, history: set[int]) -> None:
+    """Also a history without items, and more unknowns than items."""
+    interactions = clustered_interactions(np.random.default_rng(3), n_users=40, n_items=30)
+    _, system = fitted_system(algorithm, interactions, embedding_dim=40, epochs=1)
+    h = system.item_factors[sorted(history)].astype(np.float64)
+    x = np.column_stack([h, np.ones(len(h))]) if system.has_bias else h
+    penalty = system.penalties(np.array([len(history)]))[0]
+    A = system.gram + (system.alpha or 1.0) * x.T @ x + penalty * np.eye(len(system.gram))
+    np.testing.assert_allclose(A, A.T, rtol=1e-9, atol=1e-9)
+    assert np.linalg.eigvalsh(A)[0] > 0
+
+
+@every_algorithm
+def test_folded_in_users_prefer_unseen_items_of_their_own_cluster(
+    algorithm: Algorithm, rng: np.random.Generator
+) -> None:
+    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    factors, system = fitted_system(algorithm, interactions, epochs=40)
+    user_factors, user_biases = fold_in(system, interactions.by_user())
+    trained, folded = scores(factors), scores(replace(factors, user_factors=user_factors, user_biases=user_biases))
+    hits = {"trained": 0, "folded in": 0}
+    for user in range(interactions.n_users):
+        for name, ranked in (("trained", trained), ("folded in", folded)):
+            ranked[user, interactions.items_of(user)] = -np.inf
+            hits[name] += int((np.argsort(-ranked[user])[:5] % 4 == user % 4).sum())
+    assert hits["folded in"] / (5 * interactions.n_users) > 0.6
+    assert hits["folded in"] > 0.95 * hits["trained"]
+
+
+@every_algorithm
+def test_one_item_of_a_cluster_is_enough_to_be_folded_into_it(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    """Trap: constants that suit long histories alone rank a short one worse than no history at all."""
+    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    factors, system = fitted_system(algorithm, interactions, epochs=40)
+    one_item_each = interactions_from_rows([[item] for item in range(60)], n_items=60).by_user()
+    user_factors, user_biases = fold_in(system, one_item_each)
+    ranked = scores(replace(factors, user_factors=user_factors, user_biases=user_biases))
+    np.fill_diagonal(ranked, -np.inf)
+    best = np.argsort(-ranked, axis=1)[:, :5]
+    # By chance a quarter.
+    assert np.mean(best % 4 == np.arange(60)[:, None] % 4) > 0.6
 
 
 @every_algorithm

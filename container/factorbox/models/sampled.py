@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
-from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
+from factorbox.models.base import Algorithm, Device, Epoch, Factors, RowSystem, Watch
 from factorbox.models.sampled_config import (
     AdaptiveHingeConfig,
     BPRConfig,
@@ -36,6 +38,7 @@ from factorbox.models.sampled_config import (
     PointwiseConfig,
     SampledConfig,
 )
+from factorbox.models.sampled_fold_in import FoldInScales, constants_memory, fold_in_constants, row_system
 from factorbox.models.sampled_losses import SampledLoss, bpr, hinge, in_blocks, pointwise
 from factorbox.models.sampled_negatives import UnseenItems
 
@@ -51,10 +54,11 @@ class SampledFactorization:
 
     uses_weights = False
 
-    def __init__(self, name: str, loss: SampledLoss, config: type[SampledConfig]) -> None:
+    def __init__(self, name: str, loss: SampledLoss, config: type[SampledConfig], *, fold_in: FoldInScales) -> None:
         self.name = name
         self.config: type[Any] = config
         self._loss = loss
+        self.fold_in_scales = fold_in
 
     def resolved(self, config: SampledConfig, *, interactions: Interactions) -> SampledConfig:
         """Return the configuration as it is: no default depends on the data."""
@@ -90,7 +94,20 @@ class SampledFactorization:
                     break
                 epochs, train_loss = epochs + 1, mean_loss
                 watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started))
-            return training.factors(epochs=epochs, train_loss=train_loss)
+            factors = training.factors(epochs=epochs, train_loss=train_loss)
+        constants = fold_in_constants(factors, interactions=interactions, scales=self.fold_in_scales)
+        return replace(factors, fold_in=constants)
+
+    def row_system(
+        self,
+        config: SampledConfig,
+        *,
+        item_factors: NDArray[np.float32],
+        item_biases: NDArray[np.float32],
+        fold_in: Mapping[str, float],
+    ) -> RowSystem:
+        """Return the ridge regression of `factorbox.models.sampled_fold_in`, which does not depend on `config`."""
+        return row_system(item_factors=item_factors, item_biases=item_biases, constants=fold_in)
 
     def memory(self, *, users: int, items: int, pairs: int, config: SampledConfig) -> int:
         """Estimate the bytes that `fit` needs beside the interactions themselves."""
@@ -99,7 +116,8 @@ class SampledFactorization:
         lookup = 16 * users  # start and count of each user's unseen items
         per_pair = (8 + 8 + 4) + (8 + 8 + 4)  # key, order, item; user indices, and what building them takes
         per_sample = 4 * d * (12 + 2 * config.candidates) + 8 * (12 + 4 * config.candidates)
-        return tables + lookup + per_pair * pairs + per_sample * min(config.batch_size, max(pairs, 1))
+        batch = per_sample * min(config.batch_size, max(pairs, 1))
+        return tables + lookup + per_pair * pairs + max(batch, constants_memory(pairs=pairs, embedding_dim=d))
 
 
 class _Table:
@@ -255,7 +273,11 @@ def _reproducible(threads: int, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads_before)
 
 
-BPR: Algorithm = SampledFactorization("bpr", bpr, BPRConfig)
-HINGE: Algorithm = SampledFactorization("hinge", hinge, HingeConfig)
-ADAPTIVE_HINGE: Algorithm = SampledFactorization("adaptive_hinge", hinge, AdaptiveHingeConfig)
-POINTWISE: Algorithm = SampledFactorization("pointwise", pointwise, PointwiseConfig)
+BPR: Algorithm = SampledFactorization("bpr", bpr, BPRConfig, fold_in=FoldInScales())
+HINGE: Algorithm = SampledFactorization("hinge", hinge, HingeConfig, fold_in=FoldInScales())
+ADAPTIVE_HINGE: Algorithm = SampledFactorization(
+    "adaptive_hinge", hinge, AdaptiveHingeConfig, fold_in=FoldInScales(penalty=0.1)
+)
+POINTWISE: Algorithm = SampledFactorization(
+    "pointwise", pointwise, PointwiseConfig, fold_in=FoldInScales(unobserved_share=0.5)
+)
