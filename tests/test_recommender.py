@@ -1,93 +1,382 @@
-"""The Python API: seen items, the mean user, and the same answers however requests are grouped."""
+"""The Python API: frames say what the server answers to the same question, for every algorithm."""
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from factorbox import artifact
-from factorbox.errors import PlatformError
-from factorbox.models.als import ALS, ALSConfig
-from factorbox.recommend.top_n import Ranking
-from factorbox.recommender import MEAN_USER, Recommender
+from factorbox.data.item_details import ItemDetails
+from factorbox.errors import PlatformError, UserError
+from factorbox.models import ALGORITHMS
+from factorbox.recommend.queries import Query
+from factorbox.recommend.subjects import Resolved
+from factorbox.recommender import Recommender
+from factorbox.serving.invocations import Invocations
+from factorbox.serving.settings import Settings
+from film_model import FILM_FACTORS, FILMS, USER_FACTORS, USERS, save_films
 from support import clustered_interactions
 
-INTERACTIONS = clustered_interactions(np.random.default_rng(5), n_users=80, n_items=40)
+INTERACTIONS = clustered_interactions(np.random.default_rng(5), n_users=60, n_items=40, weighted=True)
+
+algorithms = st.sampled_from(sorted(ALGORITHMS))
+users = st.sampled_from([*(f"u{u:04d}" for u in range(0, 60, 7)), "nobody"])
+items = st.sampled_from([*(f"i{i:04d}" for i in range(40)), "nothing"])
+lists = st.lists(items, max_size=8)
+histories = st.one_of(lists, st.dictionaries(items, st.floats(0.125, 8, width=32), max_size=5))
+numbers = st.integers(1, 45)
+named = st.lists(st.tuples(users, st.one_of(st.none(), histories)), max_size=5)
+described = st.dictionaries(st.sampled_from(["visitor", "u0007", "i0001", "0"]), histories, max_size=4)
+filters = st.fixed_dictionaries(
+    {},
+    optional={"exclude_seen": st.booleans(), "include_items": lists, "exclude_items": lists, "top_n": numbers},
+)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recommender") / "model"
-    artifact.save(
-        folder,
-        interactions=INTERACTIONS,
-        factors=ALS().fit(INTERACTIONS, config=ALSConfig(embedding_dim=8, epochs=5), random_state=1),
-        algorithm="als",
-        hyperparameters={"exclude_seen": False},
-        metrics={},
+@cache
+def recommender(algorithm: str) -> Recommender:
+    """Fit a small model of one algorithm, with details for most of its items, some of them unavailable."""
+    chosen = ALGORITHMS[algorithm]
+    config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5), interactions=INTERACTIONS)
+    titles = [f"Title {i}" if i % 5 else None for i in range(40)]
+    with TemporaryDirectory() as folder:
+        artifact.save(
+            Path(folder),
+            interactions=INTERACTIONS,
+            factors=chosen.fit(INTERACTIONS, config=config, random_state=3),
+            algorithm=algorithm,
+            hyperparameters={**asdict(config), "exclude_seen": True},
+            metrics={},
+            available=np.arange(40) % 11 != 0,
+            item_details=ItemDetails({"title": pa.array(titles, type=pa.large_string())}),
+        )
+        return Recommender.load(Path(folder))
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Recommender:
+    return Recommender.load(save_films(tmp_path / "model"))
+
+
+def served(model: Recommender, records: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Ask the server's side, in the request language of HTTP."""
+    body = "\n".join(json.dumps(record) for record in records).encode()
+    answer = Invocations(model, settings=Settings()).answer(body, request_format="json", answer_format="json")
+    return [json.loads(line) for line in b"".join(answer or ()).splitlines()]
+
+
+def user_records(
+    asked: Sequence[tuple[str, Any]] | Mapping[str, Any], wanted: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Ask for named users with perhaps a history each, or for labelled histories."""
+    if isinstance(asked, Mapping):
+        return [{"sequence_id": label, "sequence": history, **wanted} for label, history in asked.items()]
+    return [{"user_id": user, **({} if history is None else {"history": history}), **wanted} for user, history in asked]
+
+
+def as_arguments(asked: Sequence[tuple[str, Any]] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(asked, Mapping):
+        return {"histories": asked}
+    return {"user_ids": [user for user, _ in asked], "histories": [history for _, history in asked]}
+
+
+def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Return rows as tuples, missing values as None; a float32 as the number that its shortest text says."""
+    columns = [
+        [None if pd.isna(value) else float(str(np.float32(value))) for value in column]
+        if column.dtype == np.float32
+        else [None if pd.isna(value) else value for value in column]
+        for _, column in frame.items()
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def label(answer: Mapping[str, Any]) -> str:
+    return str(answer["user_id"] if "user_id" in answer else answer["sequence_id"])
+
+
+@settings(max_examples=60)
+@given(algorithm=algorithms, asked=st.one_of(named, described), wanted=filters, titles=st.booleans())
+def test_recommendations_are_those_of_the_server(
+    algorithm: str, asked: Any, wanted: dict[str, Any], titles: bool
+) -> None:
+    model = recommender(algorithm)
+    frame = model.recommend(**as_arguments(asked), **wanted, titles=titles)
+    answers = served(model, user_records(asked, {**wanted, "titles": titles}))
+
+    def title(row: Mapping[str, Any]) -> list[str | None]:
+        return [row.get("item", {}).get("title")] if titles else []
+
+    assert rows_of(frame) == [
+        (label(answer), row["item_id"], row["score"], *title(row))
+        for answer in answers
+        for row in answer["recommendations"]
+    ]
+
+
+@settings(max_examples=60)
+@given(
+    algorithm=algorithms,
+    asked=st.one_of(named, described),
+    wanted=st.one_of(filters, st.fixed_dictionaries({"item_ids": lists})),
+    k=st.integers(1, 12),
+)
+def test_explanations_are_those_of_the_server(algorithm: str, asked: Any, wanted: dict[str, Any], k: int) -> None:
+    model = recommender(algorithm)
+    frame = model.explain(**as_arguments(asked), **wanted, k=k, titles=True)
+    answers = served(model, user_records(asked, {**wanted, "explain": k, "titles": True}))
+    expected = []
+    for answer in answers:
+        for row in answer["recommendations"]:
+            start = (label(answer), row["item_id"], row["score"], row.get("baseline"), row.get("own_impact"))
+            title = row.get("item", {}).get("title")
+            for reason in row.get("because") or [{}]:
+                why = (reason.get("item_id"), reason.get("influence"), reason.get("impact"))
+                expected.append((*start, *why, title, reason.get("item", {}).get("title")))
+    assert rows_of(frame) == expected
+
+
+@settings(max_examples=40)
+@given(
+    algorithm=algorithms,
+    asked=st.lists(items, max_size=6),
+    wanted=st.fixed_dictionaries(
+        {}, optional={"top_n": numbers, "include_items": lists, "exclude_items": lists, "titles": st.booleans()}
+    ),
+)
+def test_similar_items_are_those_of_the_server(algorithm: str, asked: list[str], wanted: dict[str, Any]) -> None:
+    model = recommender(algorithm)
+    answers = served(model, [{"item_id": item_id, **wanted} for item_id in asked])
+    titles = wanted.get("titles", False)
+    assert rows_of(model.similar_items(asked, **wanted)) == [
+        (answer["item_id"], row["item_id"], row["score"], *([row.get("item", {}).get("title")] if titles else []))
+        for answer in answers
+        for row in answer["recommendations"]
+    ]
+
+
+@settings(max_examples=40)
+@given(algorithm=algorithms, asked=named, top_n=numbers)
+def test_similar_users_are_those_of_the_server(algorithm: str, asked: list[tuple[str, Any]], top_n: int) -> None:
+    model = recommender(algorithm)
+    answers = served(model, user_records(asked, {"similar_users": True, "top_n": top_n}))
+    assert rows_of(model.similar_users(**as_arguments(asked), top_n=top_n)) == [
+        (answer["user_id"], row["user_id"], row["score"]) for answer in answers for row in answer["similar_users"]
+    ]
+
+
+@settings(max_examples=40)
+@given(algorithm=algorithms, pairs=st.lists(st.tuples(users, items), max_size=12))
+def test_predictions_are_those_of_the_server(algorithm: str, pairs: list[tuple[str, str]]) -> None:
+    model = recommender(algorithm)
+    frame = pd.DataFrame(pairs, columns=["user_id", "item_id"], dtype="str")
+    answers = served(model, [{"user_id": user, "item_ids": [item]} for user, item in pairs])
+    assert rows_of(model.predict(frame).to_frame()) == [(answer["recommendations"][0]["score"],) for answer in answers]
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_prediction_is_the_product_of_the_factors_and_the_biases(algorithm: str) -> None:
+    model = recommender(algorithm)
+    every = pd.MultiIndex.from_product(
+        [model.user_ids.to_list(), model.item_ids.to_list()], names=["user_id", "item_id"]
+    ).to_frame(index=False)
+    expected = (
+        model.global_mean
+        + model.user_biases[:, None]
+        + model.item_biases
+        + model.user_factors.astype(np.float64) @ model.item_factors.T
     )
-    return folder
+    np.testing.assert_allclose(model.predict(every), expected.ravel(), rtol=1e-6, atol=1e-6)
 
 
-def ask(recommender: Recommender, users: list[int], *, count: int = 10, exclude_seen: bool = True) -> Ranking:
-    return recommender.top_n(
-        np.array(users, dtype=np.int64),
-        counts=np.full(len(users), count, dtype=np.int64),
-        exclude_seen=np.full(len(users), exclude_seen),
+@settings(max_examples=40)
+@given(algorithm=algorithms, asked=described)
+def test_folded_in_vectors_give_the_scores_of_the_server(algorithm: str, asked: dict[str, Any]) -> None:
+    model = recommender(algorithm)
+    new = model.fold_in(asked)
+    assert list(new.labels) == list(asked)
+    assert new.factors.dtype == new.biases.dtype == np.float32
+    scores = new.factors.astype(np.float64) @ model.item_factors.T + new.biases[:, None] + model.item_biases
+    answers = served(model, user_records(asked, {"item_ids": model.item_ids.to_list()}))
+    expected = [[row["score"] for row in answer["recommendations"]] for answer in answers]
+    np.testing.assert_allclose(scores, np.array(expected).reshape(len(asked), 40), rtol=1e-5, atol=1e-5)
+    assert new.ignored_items.tolist() == [answer.get("ignored_items", 0) for answer in answers]
+
+
+def test_a_training_history_folds_in_to_the_users_own_vector() -> None:
+    model = recommender("als")
+    rows, item_ids = model.history, model.item_ids.to_list()
+    parts = [slice(*rows.indptr[u : u + 2]) for u in range(60)]
+    own = [
+        {item_ids[i]: float(w) for i, w in zip(rows.indices[part], rows.weights[part], strict=True)} for part in parts
+    ]
+    new = model.fold_in(own)
+    assert list(new.labels) == [str(k) for k in range(60)]
+    np.testing.assert_allclose(new.factors, model.user_factors, atol=1e-4)
+
+
+def test_without_any_user_all_users_are_answered_in_order() -> None:
+    model = recommender("als")
+    everybody = model.recommend(top_n=3)
+    pd.testing.assert_frame_equal(everybody, model.recommend(model.user_ids.to_list(), top_n=3))
+    assert everybody["user_id"].drop_duplicates().to_list() == model.user_ids.to_list()
+    assert model.explain(top_n=1, k=1)["user_id"].drop_duplicates().to_list() == model.user_ids.to_list()
+
+
+@pytest.mark.parametrize("queries", [1, 7, 60])
+def test_blocks_change_nothing(queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = recommender("bpr")
+    included = model.item_ids.to_list()[::2]
+    asked: dict[str, Callable[[], pd.DataFrame]] = {
+        "recommend": lambda: model.recommend(top_n=4, include_items=included, titles=True),
+        "explain": lambda: model.explain(top_n=2, k=3),
+        "similar": lambda: model.similar_items(model.item_ids.to_list(), top_n=5),
+    }
+    whole = {name: ask() for name, ask in asked.items()}
+    monkeypatch.setattr("factorbox.recommender._BLOCK_QUERIES", queries)
+    for name, ask in asked.items():
+        pd.testing.assert_frame_equal(ask(), whole[name])
+
+
+def test_long_filters_make_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = recommender("als")
+    asked: list[int] = []
+    resolve = model.answering.resolve
+
+    def counted(queries: Sequence[Query]) -> Resolved:
+        asked.append(len(queries))
+        return resolve(queries)
+
+    monkeypatch.setattr("factorbox.recommender._BLOCK_FILTERS", 100)
+    monkeypatch.setattr(model.answering, "resolve", counted)
+    frame = model.recommend(top_n=1, exclude_items=model.item_ids.to_list()[:20])
+    assert asked == [5] * 12
+    assert len(frame) == 60
+
+
+def test_nobody_gives_a_frame_without_rows_but_with_all_columns(films: Recommender) -> None:
+    whole = {
+        "recommend": films.recommend("ann", titles=True),
+        "explain": films.explain("ann", titles=True),
+        "similar_items": films.similar_items("diva"),
+        "similar_users": films.similar_users("ann"),
+    }
+    empty = {
+        "recommend": films.recommend([], titles=True),
+        "explain": films.explain([], titles=True),
+        "similar_items": films.similar_items([]),
+        "similar_users": films.similar_users([]),
+    }
+    for name, frame in empty.items():
+        assert len(frame) == 0
+        pd.testing.assert_series_equal(frame.dtypes, whole[name].dtypes)
+    assert len(films.predict(pd.DataFrame({"user_id": [], "item_id": []}, dtype="str"))) == 0
+    assert films.fold_in({}).factors.shape == (0, 2)
+
+
+def test_an_index_and_other_columns_of_a_frame_stay_as_they_are(films: Recommender) -> None:
+    frame = pd.DataFrame(
+        {"when": [3, 1, 2], "Item": ["diva", "none", "alien"], "customer_id": ["bob", "ann", "nobody"]},
+        index=pd.Index([10, 10, 5], name="row"),
     )
+    before = frame.copy()
+    scores = films.predict(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    pd.testing.assert_index_equal(scores.index, frame.index)
+    assert scores.name == "score"
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, [0.8, np.nan, USER_FACTORS.mean(axis=0)[0]], rtol=1e-6)
 
 
-def test_seen_items_are_left_out_when_asked(folder: Path) -> None:
-    recommender = Recommender.load(folder)
-    found = ask(recommender, list(range(80)), count=1000)
-    for user in range(80):
-        items = found.item_indices[found.indptr[user] : found.indptr[user + 1]]
-        assert sorted([*items, *INTERACTIONS.items_of(user)]) == list(range(40))
+def test_factors_and_biases_are_read_only_and_in_the_order_of_the_ids(films: Recommender) -> None:
+    assert films.user_ids.to_list() == list(USERS)
+    assert films.item_ids.to_list() == list(FILMS)
+    np.testing.assert_array_equal(films.user_factors, USER_FACTORS)
+    np.testing.assert_array_equal(films.item_factors, FILM_FACTORS)
+    np.testing.assert_array_equal(films.user_biases, np.zeros(3))
+    np.testing.assert_array_equal(films.item_biases, np.zeros(4))
+    assert films.global_mean == 0.0
+    for array in (films.user_factors, films.item_factors, films.user_biases, films.item_biases):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 1
+    # The model itself is not told to be: kernels are compiled for what is mapped.
+    assert copy.deepcopy(films.item_factors).flags.writeable
 
 
-def test_seen_items_are_kept_when_not_asked_away(folder: Path) -> None:
-    found = ask(Recommender.load(folder), [3], count=1000, exclude_seen=False)
-    assert sorted(found.item_indices) == list(range(40))
-    assert set(found.item_indices[:5]) & set(INTERACTIONS.items_of(3))
+def test_the_manifest_can_be_read_only(films: Recommender) -> None:
+    assert films.algorithm == films.manifest["algorithm"] == "als"
+    with pytest.raises(TypeError):
+        films.manifest["algorithm"] = "bpr"  # type: ignore[index]
 
 
-def test_each_request_has_its_own_count_and_its_own_exclusion(folder: Path) -> None:
-    found = Recommender.load(folder).top_n(
-        np.array([0, 0, MEAN_USER]), counts=np.array([2, 100, 3]), exclude_seen=np.array([True, False, True])
-    )
-    assert list(np.diff(found.indptr)) == [2, 40, 3]
-    assert not set(found.item_indices[:2]) & set(INTERACTIONS.items_of(0))
+@pytest.mark.parametrize("kept", [True, False])
+def test_seen_items_are_left_out_as_the_training_said_unless_asked_otherwise(kept: bool, tmp_path: Path) -> None:
+    model = Recommender.load(save_films(tmp_path / "model", exclude_seen=kept))
+    assert model.exclude_seen is kept
+    assert (len(model.recommend("ann")) == 2) is kept
+    assert len(model.recommend("ann", exclude_seen=True)) == 2
+    assert len(model.recommend("ann", exclude_seen=False)) == 4
+    assert (model.explain("ann")["item_id"].nunique() == 2) is kept
 
 
-def test_the_mean_user_is_ranked_by_the_mean_of_all_users(folder: Path) -> None:
-    model = artifact.load(folder)
-    expected = model.user_factors.astype(np.float64).mean(axis=0) @ model.item_factors.T.astype(np.float64)
-    found = ask(Recommender(model), [MEAN_USER], count=40)
-    np.testing.assert_allclose(found.scores, np.sort(expected)[::-1], atol=1e-6)
+def test_a_label_that_is_a_users_id_by_chance_brings_no_stored_history_in(films: Recommender) -> None:
+    alone = films.recommend(histories={"ann": ["charade"]})
+    beside = films.recommend("ann", histories={"ann": ["charade"]})
+    assert alone["item_id"].to_list() == films.recommend(histories={"new": ["charade"]})["item_id"].to_list()
+    assert set(alone["item_id"]) == {"alien", "brazil", "diva"}
+    assert set(beside["item_id"]) == {"diva"}
 
 
-def test_a_user_alone_and_among_others_gets_the_same_bytes(folder: Path) -> None:
-    recommender = Recommender.load(folder)
-    together = ask(recommender, [5, MEAN_USER, 17, 5])
-    alone = [ask(recommender, [user]) for user in (5, MEAN_USER, 17, 5)]
-    assert together.scores.tobytes() == b"".join(ranking.scores.tobytes() for ranking in alone)
-    assert together.item_indices.tobytes() == b"".join(ranking.item_indices.tobytes() for ranking in alone)
+def test_an_item_without_reasons_keeps_its_row(films: Recommender) -> None:
+    frame = films.explain("nobody", item_ids=["diva", "metropolis"])
+    assert frame["item_id"].to_list() == ["diva", "metropolis"]
+    assert frame["because_item_id"].isna().all()
+    assert frame["baseline"].iloc[0] == frame["score"].iloc[0]
 
 
-def test_no_requests_give_no_answers(folder: Path) -> None:
-    assert list(ask(Recommender.load(folder), []).indptr) == [0]
+@pytest.mark.parametrize("wrong", [{"include_items": ["diva"]}, {"exclude_items": "diva"}])
+def test_given_items_are_not_filtered(films: Recommender, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="item_ids are explained as they stand: leave include_items and exclude_items"):
+        films.explain("ann", item_ids="alien", **wrong)
 
 
-def test_the_default_of_exclude_seen_comes_from_the_manifest(folder: Path) -> None:
-    assert Recommender.load(folder).exclude_seen is False
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda model: model.recommend(1.0), r"user_ids is 1\.0, a float, which is no id"),
+        (lambda model: model.recommend([1.0]), r"user_ids\[0\] is 1\.0, a float"),
+        (lambda model: model.recommend("ann", top_n=0), "top_n is 0: give a whole number of at least 1"),
+        (lambda model: model.recommend("ann", exclude_seen="no"), "exclude_seen is 'no': give True or False"),
+        (lambda model: model.recommend("ann", include_items=[None]), r"include_items\[0\] is None, a missing value"),
+        (lambda model: model.recommend("ann", titles=1), "titles is 1: give True or False"),
+        (lambda model: model.explain("ann", k=0), "k is 0: give a whole number"),
+        (lambda model: model.explain("ann", item_ids=[True]), r"item_ids\[0\] is True, of type bool"),
+        (lambda model: model.similar_items([b"x"]), r"item_ids\[0\] is b'x', of type bytes"),
+        (lambda model: model.fold_in(["alien"]), r"histories\[0\] is 'alien', which is no list"),
+        (lambda model: model.predict([("ann", "diva")]), "no user column in the frame, whose columns are none"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(films: Recommender, ask: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ask(films)
 
 
-def test_loading_runs_nothing_and_warming_up_runs_a_product(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_runs_nothing_and_warming_up_runs_a_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A product before a server forks makes every product after it hang.
-    import torch
-
     calls: list[str] = []
     original = torch.mm
 
@@ -96,9 +385,9 @@ def test_loading_runs_nothing_and_warming_up_runs_a_product(folder: Path, monkey
         return original(*arguments, **keywords)  # type: ignore[call-overload]
 
     monkeypatch.setattr(torch, "mm", counting)
-    recommender = Recommender.load(folder)
+    model = Recommender.load(save_films(tmp_path / "model"))
     assert not calls
-    recommender.warm_up()
+    model.warm_up()
     assert calls
 
 

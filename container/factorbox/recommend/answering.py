@@ -198,11 +198,14 @@ class Answering:
 
     def _looked_up(self, lists: Sequence[Sequence[str]]) -> Lists:
         """Return the indices of the items of some lists, without those that are unknown."""
-        indices = self._model.item_ids.indices_of([item_id for ids in lists for item_id in ids])
-        owners = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
+        # A caller in Python gives one list for all users: it is looked up once.
+        distinct = {id(ids): ids for ids in lists}
+        indices = self._model.item_ids.indices_of([item_id for ids in distinct.values() for item_id in ids])
+        owners = np.repeat(np.arange(len(distinct)), [len(ids) for ids in distinct.values()])
         known = indices >= 0
-        counts = np.bincount(owners[known], minlength=len(lists))
-        return Lists(starts_of(counts), indices[known].astype(np.int32))
+        found = Lists(starts_of(np.bincount(owners[known], minlength=len(distinct))), indices[known].astype(np.int32))
+        places = {key: place for place, key in enumerate(distinct)}
+        return found.taken(np.array([places[id(ids)] for ids in lists], dtype=np.int64))
 
     def _explanations(self, queries: Sequence[Query], subjects: Subjects, ranking: Ranking) -> Explanations | None:
         counts = np.array([query.explain for query in queries], dtype=np.int64)
