@@ -70,6 +70,20 @@ def taken(rows: Rows, which: NDArray[np.int64]) -> Rows:
     return Rows(indptr=starts_of(lengths), indices=rows.indices[at], weights=rows.weights[at])
 
 
+def placed(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]]) -> Rows:
+    """Lay rows where they belong: those of a part are for the requests at its positions, which no other part names."""
+    lengths = np.zeros(requests, dtype=np.int64)
+    for positions, rows in parts:
+        lengths[positions] = rows.counts
+    indptr = starts_of(lengths)
+    indices = np.empty(indptr[-1], dtype=np.int32)
+    weights = np.empty(indptr[-1], dtype=np.float32)
+    for positions, rows in parts:
+        at = ranges(indptr[positions], rows.counts)
+        indices[at], weights[at] = rows.indices, rows.weights
+    return Rows(indptr=indptr, indices=indices, weights=weights)
+
+
 def merged(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]], *, columns: int) -> Rows:
     """Add rows up: those of a part are for the requests at its positions; a column that comes several times adds up.
 

@@ -13,7 +13,7 @@ from factorbox.data.ids import Ids
 from factorbox.data.rows import Rows
 from factorbox.models.base import RowSystem
 from factorbox.recommend.fold_in import fold_in
-from factorbox.recommend.lists import merged, taken
+from factorbox.recommend.lists import merged, placed, starts_of, taken
 from factorbox.recommend.queries import History, Query
 
 UNKNOWN = -1
@@ -143,7 +143,7 @@ def _looked_up(histories: Sequence[History], item_ids: Ids) -> tuple[Rows, NDArr
     known = indices >= 0
     counts = np.bincount(owners[known], minlength=len(histories))
     rows = Rows(
-        indptr=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)]),
+        indptr=starts_of(counts),
         indices=indices[known].astype(np.int32),
         weights=np.minimum(np.array(weights)[known], np.finfo(np.float32).max).astype(np.float32),
     )
@@ -183,15 +183,19 @@ def subjects_of(resolved: Resolved, *, side: UserSide, system: Callable[[], RowS
     known = users >= 0
     factors = np.where(known[:, None], side.user_factors[users], side.mean_user_factors)
     biases = np.where(known, side.user_biases[users], side.mean_user_bias)
-    everyone = np.flatnonzero(known)
-    stored = taken(side.history, users[everyone])
     folding = np.flatnonzero(given.counts)
-    if not len(folding):
-        lengths = np.zeros(len(users), dtype=np.int64)
-        lengths[everyone] = stored.counts
-        indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        return Subjects(factors, biases, Rows(indptr=indptr, indices=stored.indices, weights=stored.weights))
-    whole = np.arange(len(users))
-    histories = merged(len(users), [(everyone, stored), (whole, given)], columns=len(side.item_ids))
-    factors[folding], biases[folding] = fold_in(system(), taken(histories, folding))
-    return Subjects(factors, biases, histories)
+    others = np.flatnonzero(known & (given.counts == 0))
+    parts = [(others, taken(side.history, users[others]))]
+    if len(folding):
+        stored_too = np.flatnonzero(known[folding])
+        histories = merged(
+            len(folding),
+            [
+                (stored_too, taken(side.history, users[folding[stored_too]])),
+                (np.arange(len(folding)), taken(given, folding)),
+            ],
+            columns=len(side.item_ids),
+        )
+        factors[folding], biases[folding] = fold_in(system(), histories)
+        parts.append((folding, histories))
+    return Subjects(factors, biases, placed(len(users), parts))
