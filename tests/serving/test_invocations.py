@@ -4,8 +4,11 @@ import json
 import logging
 from collections.abc import Iterable
 
+import pyarrow as pa
 import pytest
 
+from factorbox.data.item_details import ItemDetails
+from factorbox.recommend.queries import Query
 from factorbox.serving import invocations
 from factorbox.serving.invocations import Invocations
 from factorbox.serving.media_types import Format
@@ -159,7 +162,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_record(model: SmallModel) -> 
 
 
 @pytest.mark.parametrize("to", ["csv", "json"])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("rows", [1, 20, 40, 80, 150])
 def test_blocks_do_not_change_the_answer(
     model: SmallModel, monkeypatch: pytest.MonkeyPatch, to: Format, rows: int
 ) -> None:
@@ -173,7 +176,7 @@ def test_blocks_do_not_change_the_answer(
 
 
 def test_a_large_answer_is_made_block_by_block(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocations, "_BLOCK_ROWS", 6)
+    monkeypatch.setattr(invocations, "_BLOCK_ROWS", 24)
     service = Invocations(model, settings=Settings())
 
     answer = service.answer(b"u1,3\n" * 10, request_format="csv", answer_format="csv")
@@ -231,12 +234,49 @@ def test_a_history_without_a_known_item_is_nobody_as_an_unknown_user_is(model: S
         assert [line.get("ignored_items") for line in lines[:2]] == [1, None]
 
 
-def test_more_reasons_than_memory_should_hold_are_refused(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invocations, "_MOST_REASONS", 5)
-    body = b'{"history":["a","b","c"],"top_n":%d,"explain":2,"exclude_seen":false}'
+def test_reasons_that_would_take_minutes_are_refused(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One reason for each of thousands of items out of a long history once kept a worker busy for an hour.
+    monkeypatch.setattr(invocations, "_MOST_PRODUCTS", 6)
+    body = b'{"history":["a","b","c"],"top_n":%d,"explain":1,"exclude_seen":false}'
     assert "because" in ask(model, body % 2, to="json")
-    with pytest.raises(RequestError, match="explain 2 may give up to 6 reasons, and one record may have 5: lower"):
+    with pytest.raises(RequestError, match="record 1: explain 1 would take minutes for so many items"):
         ask(model, body % 3, to="json")
+
+
+@pytest.mark.parametrize(
+    ("fields", "to"),
+    [
+        ({"user_id": "y" * 640, "item_ids": ["a"] * 40}, "csv"),
+        ({"user_id": "u1", "item_ids": ["a"] * 40, "titles": True}, "json"),
+        ({"history": ["a", "b"], "item_ids": ["a"] * 150, "explain": 2}, "json"),
+    ],
+)
+def test_an_answer_that_would_take_gigabytes_is_refused(
+    fields: dict[str, object], to: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A request of half a megabyte once asked for six hundred: labels, titles and reasons that repeat.
+    details = ItemDetails({"title": pa.array(["t" * 640, "u"], type=pa.large_string())})
+    model = SmallModel(users=["u1"], items=["a", "b"], item_details=details)
+    monkeypatch.setattr(invocations, "_MOST_ROWS", 300)
+    with pytest.raises(RequestError, match=r"record 1: item_ids \[...\] may make an answer of [0-9,]+ characters"):
+        ask(model, json.dumps(fields).encode(), to=to)
+    short = {**fields, "item_ids": ["a"] * 4}
+    assert ask(model, json.dumps(short).encode(), to=to)
+
+
+@pytest.mark.parametrize("line", [b"x", b'{"user_id":"u0","item_ids":[]}', b'{"user_id":"u0","top_n":1}'])
+def test_records_without_rows_and_long_histories_fill_blocks_too(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A megabyte of bad lines, empty answers, or a heavy user asked for again and again, once took gigabytes at a time.
+    monkeypatch.setattr(invocations, "_BLOCK_ROWS", 100)
+    model = SmallModel(users=["u0"], items=["a"])
+    service = Invocations(model, settings=Settings(bad_records="mark"))
+    answer = service.answer(b"\n".join([line] * 100), request_format="json", answer_format="json")
+    assert len(list(answer or [])) >= 8
+
+
+def test_a_filter_bounds_how_many_rows_are_expected(model: SmallModel) -> None:
+    resolved = model.answering.resolve([Query("u1", top_n=100, include_items=["a", "z"]), Query("u1", top_n=100)])
+    assert model.answering.most_rows(resolved).tolist() == [2, 3]
 
 
 def test_a_sequence_with_an_endless_label_is_refused(model: SmallModel) -> None:

@@ -70,21 +70,27 @@ class Answering:
     def most_rows(self, resolved: Resolved) -> NDArray[np.int64]:
         """Return how many rows each answer may have.  # (queries,)."""
         n_users, n_items = len(self._model.user_ids), len(self._model.item_ids)
-        return np.array(
-            [
-                min(query.top_n, n_users if query.similar_users else n_items)
-                if query.item_ids is None
-                else len(query.item_ids)
-                for query in resolved.queries
-            ],
-            dtype=np.int64,
-        )
 
-    def most_reasons(self, resolved: Resolved) -> NDArray[np.int64]:
-        """Return how many reasons each row of each answer may have.  # (queries,)."""
-        wanted = np.array([query.explain for query in resolved.queries], dtype=np.int64)
-        stored = self._model.history.indptr[resolved.users + 1] - self._model.history.indptr[resolved.users]
-        return np.minimum(wanted, np.where(resolved.users >= 0, stored, 0) + resolved.given.counts)
+        def of(query: Query) -> int:
+            if query.item_ids is not None:
+                return len(query.item_ids)
+            candidates = n_users if query.similar_users else n_items
+            if query.include_items is not None:
+                candidates = min(candidates, len(query.include_items))
+            return min(query.top_n, candidates)
+
+        return np.array([of(query) for query in resolved.queries], dtype=np.int64)
+
+    def history_lengths(self, resolved: Resolved) -> NDArray[np.int64]:
+        """Return how many items at most the history of each query's user has.  # (queries,)."""
+        indptr, users = self._model.history.indptr, resolved.users
+        stored = np.where(users >= 0, indptr[users + 1] - indptr[users], 0)
+        return np.asarray(stored + resolved.given.counts)
+
+    @property
+    def embedding_dim(self) -> int:
+        """The dimension of the factors."""
+        return int(self._model.item_factors.shape[1])
 
     def answer(self, resolved: Resolved, *, exclude_seen: bool) -> Answers:
         """Answer queries of any kinds, each as if it were alone.

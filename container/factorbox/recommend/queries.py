@@ -10,6 +10,9 @@ DEFAULT_TOP_N = 10
 # No catalogue is larger: item indices are int32.
 MAX_TOP_N = 2**31 - 1
 
+# More is no question about one user, and would take gigabytes to read.
+MAX_IDS = 1_000_000
+
 History = Sequence[str] | Mapping[str, float]
 """Item ids, each of weight 1 and adding up where repeated, or the weight of each item id."""
 

@@ -14,12 +14,18 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
-from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_TOP_N, History
+from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, MAX_TOP_N, History
 from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, quoted, shortened
 
 JsonObject = dict[str, Any]
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# What JSON schema can say of weights that are texts: whole and decimal numbers, and powers of ten within the range.
+_WEIGHT_TEXTS = (
+    r"0*[1-9][0-9]{0,37}(\.[0-9]+)?",
+    r"0+\.0{0,36}[1-9][0-9]*",
+    r"[1-9](\.[0-9]+)?[eE][+-]?[0-2]?[0-9]",
+)
 
 
 class BadValueError(Exception):
@@ -159,11 +165,12 @@ class Ids(Kind):
         """Return the ids as texts."""
         if not isinstance(value, list):
             raise BadValueError('is not a list of item ids: give one such as ["286", "268"]', value=as_text(value))
+        _check_length(value)
         return _read_ids(value)
 
     def schema(self) -> JsonObject:
         """Return the JSON schema of a list of ids."""
-        return {"type": "array", "items": ITEM.schema()}
+        return {"type": "array", "items": ITEM.schema(), "maxItems": MAX_IDS}
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,7 @@ class Likings(Kind):
     def read(self, value: object) -> History:
         """Return the ids as texts, or the weights by id."""
         if isinstance(value, list):
+            _check_length(value)
             return _read_ids(value)
         if not isinstance(value, JsonFields):
             raise BadValueError(
@@ -188,6 +196,7 @@ class Likings(Kind):
                 value=as_text(value[value.repeated]),
                 place=_key(value.repeated),
             )
+        _check_length(value)
         return {_read_key(item_id): _read_weight(item_id, weight) for item_id, weight in value.items()}
 
     def schema(self) -> JsonObject:
@@ -195,13 +204,18 @@ class Likings(Kind):
         weight = {
             "anyOf": [
                 {"type": "number", "minimum": MIN_WEIGHT, "maximum": MAX_WEIGHT},
-                {"type": "string", "pattern": r"^(0*[1-9][0-9]{0,37}(\.[0-9]+)?|0+\.0{0,36}[1-9][0-9]*)$"},
+                {"type": "string", "pattern": f"^({'|'.join(_WEIGHT_TEXTS)})$"},
             ]
         }
         return {
             "anyOf": [
                 Ids().schema(),
-                {"type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": weight},
+                {
+                    "type": "object",
+                    "propertyNames": {"minLength": 1},
+                    "additionalProperties": weight,
+                    "maxProperties": MAX_IDS,
+                },
             ]
         }
 
@@ -230,6 +244,13 @@ def one_position(*positions: bool) -> JsonObject:
     words = ("true" if position else "false" for position in positions)
     pattern = "|".join("".join(f"[{letter.upper()}{letter}]" for letter in word) for word in words)
     return {"anyOf": [{"type": "boolean", "enum": [*positions]}, {"type": "string", "pattern": f"^({pattern})$"}]}
+
+
+def _check_length(value: list[object] | JsonFields) -> None:
+    if len(value) > MAX_IDS:
+        raise BadValueError(
+            f"has {len(value):,} items, and one list may have {MAX_IDS:,}: send fewer", value=as_text(value)
+        )
 
 
 def _read_ids(values: list[object]) -> list[str]:

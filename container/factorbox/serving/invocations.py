@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from factorbox.contract.log_lines import line
@@ -32,12 +33,19 @@ from factorbox.serving.values import Bare, shortened
 
 _PARSERS: dict[Format, Callable[..., list[Record]]] = {"csv": parse_csv, "json": parse_json}
 
-# Rows of one block of an answer, some ten megabytes of text; a request that fits is answered in one piece. A row
-# with a long user id, reasons or titles counts as several.
+# Sizes are counted in rows of ordinary length, some sixty characters of text. A request that fits in one block is
+# answered in one piece; a record is never cut.
 _BLOCK_ROWS = 1 << 18
 _ROW_CHARACTERS = 64
+_MOST_ROWS = 1 << 23
+# What a record takes beside its rows, and a bad one, which has an error to itself.
+_RECORD_ROWS = 8
+_BAD_RECORD_ROWS = 64
+# An entry of a history is an index and a weight.
+_HISTORY_ROW_ENTRIES = 8
+# Multiplications for the reasons of one record: some seconds.
+_MOST_PRODUCTS = 4_000_000_000
 _LONGEST_UNKNOWN = 2048
-_MOST_REASONS = 1_000_000
 _LOGGED_RECORDS = 100
 
 # Stands where a bad record stood: no rows.
@@ -97,6 +105,8 @@ class _Asked:
     ----------
     resolved
         A query for each record; a bad one has `_NOTHING`.
+    sizes
+        int64, (records,): how large each one's answer may be, in rows of ordinary length.
     bad
         The bad records by position.
     nobody
@@ -104,6 +114,7 @@ class _Asked:
     """
 
     resolved: Resolved
+    sizes: NDArray[np.int64]
     bad: dict[int, BadRecord]
     nobody: int
 
@@ -157,7 +168,7 @@ class Invocations:
             log()
             position = min(asked.bad)
             raise RequestError(asked.bad[position].message(position + 1), status=HTTPStatus.BAD_REQUEST)
-        cuts = _cuts(self._weights(asked.resolved), rows=_BLOCK_ROWS)
+        cuts = _cuts(asked.sizes, rows=_BLOCK_ROWS)
         texts = self._texts(asked, cuts, answer_format)
         blocks = _joined(texts, trailing_newline=self._settings.trailing_newline, at_end=log)
         if len(cuts) == 2:
@@ -171,33 +182,37 @@ class Invocations:
         queries = [_NOTHING if isinstance(record, BadRecord) else record for record in records]
         resolved = self._answering.resolve(queries)
         nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
-        reasons = self._answering.most_reasons(resolved) * self._answering.most_rows(resolved)
-        limits = _MOST_REASONS // self._sizes(queries)
-        for position, query in enumerate(queries):
-            if query.explain and answer_format == "csv":
-                bad[position] = _unexplainable(query)
-            elif reasons[position] > limits[position]:
-                bad[position] = _endless_reasons(query, int(reasons[position]), limit=int(limits[position]))
-        for position in nobody:
-            if self._settings.unknown_users == "error":
-                bad.setdefault(position, _nobody(queries[position]))
+        if self._settings.unknown_users == "error":
+            bad |= {position: _nobody(queries[position]) for position in nobody}
         for position in np.flatnonzero((resolved.users < 0) & (resolved.items < 0)).tolist():
             if len(queries[position].label or "") > _LONGEST_UNKNOWN:
                 bad.setdefault(position, _endless_label(queries[position]))
+        sizes, products = self._sizes(resolved, answer_format=answer_format)
+        if answer_format == "csv":
+            explained = (position for position, query in enumerate(queries) if query.explain)
+            bad |= {position: _unexplainable(queries[position]) for position in explained}
+        for position in np.flatnonzero(products > _MOST_PRODUCTS).tolist():
+            bad.setdefault(position, _endless_reasons(queries[position]))
+        for position in np.flatnonzero(sizes > _MOST_ROWS).tolist():
+            bad.setdefault(position, _endless_answer(queries[position], int(sizes[position])))
         replaced = dict.fromkeys(bad, _NOTHING)
         if self._settings.unknown_users == "empty":
             replaced = {p: queries[p]._replace(item_ids=(), explain=0) for p in nobody} | replaced
-        return _Asked(resolved=resolved.replaced(replaced), bad=bad, nobody=len(nobody))
+        sizes[list(bad)] = _BAD_RECORD_ROWS
+        return _Asked(resolved=resolved.replaced(replaced), sizes=sizes, bad=bad, nobody=len(nobody))
 
-    def _weights(self, resolved: Resolved) -> NDArray[np.int64]:
-        """Return what each record adds to a block, in rows of ordinary length."""
-        rows, reasons = self._answering.most_rows(resolved), self._answering.most_reasons(resolved)
-        labels = np.array([len(query.label or "") for query in resolved.queries], dtype=np.int64)
-        return np.asarray(rows * ((1 + reasons) * self._sizes(resolved.queries) + labels // _ROW_CHARACTERS))
-
-    def _sizes(self, queries: Sequence[Query]) -> NDArray[np.int64]:
-        """Return how large a row or a reason of each query is, in rows of ordinary length."""
-        return 1 + self._detail_rows * np.array([query.titles for query in queries], dtype=np.int64)
+    def _sizes(self, resolved: Resolved, *, answer_format: Format) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return how large each answer may be, in rows of ordinary length, and the multiplications for its reasons."""
+        queries = resolved.queries
+        rows, histories = self._answering.most_rows(resolved), self._answering.history_lengths(resolved)
+        explain = np.array([query.explain for query in queries], dtype=np.int64)
+        titled = 1 + self._detail_rows * np.array([query.titles for query in queries], dtype=np.int64)
+        sizes = rows * (1 + np.minimum(explain, histories)) * titled
+        if answer_format == "csv":
+            labels = np.array([len(query.label or "") for query in queries], dtype=np.int64)
+            sizes = rows * (1 + labels // _ROW_CHARACTERS)
+        products = np.where(explain > 0, rows * histories * self._answering.embedding_dim, 0)
+        return _RECORD_ROWS + sizes + histories // _HISTORY_ROW_ENTRIES, products
 
     def _texts(self, asked: _Asked, cuts: Sequence[int], answer_format: Format) -> Iterator[bytes]:
         """Write the blocks between the cuts, each line ended by a newline."""
@@ -209,10 +224,9 @@ class Invocations:
 
 
 def _rows_of_details(details: ItemDetails) -> int:
-    """Return how large the texts of an average item are, in rows of ordinary length."""
-    columns = details.columns.values()
-    items = max(len(next(iter(columns))), 1)
-    return 1 + sum(int(column.nbytes) for column in columns) // items // _ROW_CHARACTERS
+    """Return how large the texts of the item with the longest are, in rows of ordinary length."""
+    longest = sum(pc.max(pc.binary_length(column)).as_py() or 0 for column in details.columns.values())
+    return 1 + int(longest) // _ROW_CHARACTERS
 
 
 def _unexplainable(query: Query) -> BadRecord:
@@ -225,12 +239,22 @@ def _unexplainable(query: Query) -> BadRecord:
     )
 
 
-def _endless_reasons(query: Query, reasons: int, *, limit: int) -> BadRecord:
+def _endless_reasons(query: Query) -> BadRecord:
     return BadRecord(
-        f"may give up to {reasons:,} reasons, and one record may have {limit:,}{' with titles' * query.titles}: lower"
-        " explain, or ask for fewer items",
+        "would take minutes for so many items and so long a history: ask for fewer items, or send a shorter history",
         field="explain",
         value=Bare(query.explain),
+        label=_label(query),
+    )
+
+
+def _endless_answer(query: Query, rows: int) -> BadRecord:
+    name, value = ("top_n", Bare(query.top_n)) if query.item_ids is None else ("item_ids", Bare("[...]"))
+    return BadRecord(
+        f"may make an answer of {rows * _ROW_CHARACTERS:,} characters, and one record may have"
+        f" {_MOST_ROWS * _ROW_CHARACTERS:,}: ask for fewer items, for fewer reasons, or without titles",
+        field=name,
+        value=value,
         label=_label(query),
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
-from factorbox.recommend.queries import DEFAULT_TOP_N, Query
+from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, Query
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
 from factorbox.serving.forms import SUBJECT_FIELDS
 from factorbox.serving.queries import BadRecord, Record, query_or_misfit, record_from, until_bad
@@ -205,7 +205,7 @@ def _fast_switch(value: Any, _: bool) -> bool | None:
 
 
 def _fast_ids(value: Any, zero_is_plain: bool) -> list[str] | None:
-    if type(value) is not list:
+    if type(value) is not list or len(value) > MAX_IDS:
         return None
     types = set(map(type, value))
     if types <= {str}:
@@ -218,8 +218,8 @@ def _fast_ids(value: Any, zero_is_plain: bool) -> list[str] | None:
 def _fast_likings(value: Any, zero_is_plain: bool) -> list[str] | dict[str, float] | None:
     if type(value) is not dict:
         return _fast_ids(value, zero_is_plain)
-    if not value:
-        return value
+    if not value or len(value) > MAX_IDS:
+        return None if value else value
     weights = value.values()
     plain = set(map(type, weights)) <= {int, float} and min(weights) >= MIN_WEIGHT and max(weights) <= MAX_WEIGHT
     return dict(zip(value, map(float, weights), strict=True)) if plain and "" not in value else None

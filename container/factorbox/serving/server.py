@@ -124,6 +124,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "timeout": self._settings.timeout,
             "graceful_timeout": DRAIN_SECONDS,
             "keepalive": KEEP_ALIVE_SECONDS,
+            # The most that gunicorn takes: a search for a thousand characters outside ASCII is a long address.
+            "limit_request_line": 8190,
             "worker_tmp_dir": str(self._heartbeats),
             "control_socket_disable": True,
             "loglevel": "warning",
