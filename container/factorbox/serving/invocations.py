@@ -44,7 +44,7 @@ _BAD_RECORD_ROWS = 64
 # An entry of a history is an index and a weight.
 _HISTORY_ROW_ENTRIES = 8
 # Multiplications for the reasons of one record: some seconds.
-_MOST_PRODUCTS = 4_000_000_000
+_MOST_PRODUCTS = 1_000_000_000
 _LONGEST_UNKNOWN = 2048
 _LOGGED_RECORDS = 100
 
