@@ -72,7 +72,7 @@ def test_every_file_that_it_names_exists() -> None:
 def test_the_json_answers_are_json() -> None:
     blocks = re.findall(r"```json\n(.*?)```", TEXT, flags=re.DOTALL)
     assert blocks
-    for line in "\n".join(blocks).splitlines():
+    for line in "".join(blocks).splitlines():
         assert orjson.loads(line)
 
 
