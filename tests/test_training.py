@@ -132,6 +132,14 @@ def test_unavailable_items_train_like_all_others(tmp_path: Path, monkeypatch: py
     assert artifact.load(without / "model").available.all()
 
 
+def test_a_column_that_may_have_been_meant_as_available_is_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items: dict[str, bytes | str] = {"a.csv": "item_id,is_available\ni0003,0\n"}
+    assert train(make_base(tmp_path, files={"a.csv": CSV}, hyperparameters=QUICK, items=items), monkeypatch) == 0
+    assert "column is_available is kept as a text: name it available" in capsys.readouterr().out
+
+
 def test_items_of_which_none_is_in_training_are_pointed_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

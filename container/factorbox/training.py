@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import tempfile
 import traceback
@@ -29,7 +30,7 @@ from factorbox.contract.processors import usable_processors
 from factorbox.contract.stop_signal import JobStopped, StopSignal
 from factorbox.data.columns import ReadOptions
 from factorbox.data.interactions import Interactions
-from factorbox.data.item_details import ItemsInTraining
+from factorbox.data.item_details import AVAILABLE, ItemsInTraining
 from factorbox.data.item_details_reading import read_items_channel
 from factorbox.data.reading import ReadSummary, read_interactions
 from factorbox.errors import AlgorithmError, FactorboxError, PlatformError, UserError
@@ -255,6 +256,9 @@ def _read_items(channel: Path, job: Job, interactions: Interactions) -> ItemsInT
             item_columns=len(rows.columns),
         )
     )
+    near = difflib.get_close_matches(AVAILABLE, rows.columns, n=1, cutoff=0.8)
+    if rows.available is None and near:
+        _logger.warning("column %s is kept as a text: name it %s to leave items out of answers", near[0], AVAILABLE)
     if not items.matched:
         _logger.warning(
             "no item of the channel %s is in the training data, so it has no effect: ids are compared as text, and 7"

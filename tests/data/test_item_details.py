@@ -154,6 +154,10 @@ REFUSED: dict[str, tuple[dict[str, bytes | str], str]] = {
         {"a__csv": "item_id,available,Available\n1,1,1\n"},
         r"2 columns available in items/a.csv, line 1: 'available' and 'Available'",
     ),
+    "white space around available": (
+        {"a__csv": "item_id,title, available\n1,x,0\n"},
+        r"the column ' available' in items/a.csv, line 1 has white space around available: remove it",
+    ),
     "no item column": (
         {"a__csv": "\nitemm_id,title\n1,x\n"},
         r"no item column in items/a.csv, line 2: found 'itemm_id', 'title'; rename 'itemm_id' to item_id",

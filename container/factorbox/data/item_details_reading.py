@@ -183,6 +183,10 @@ def _layout(header: list[str], *, file: str, line: int, options: ReadOptions) ->
             )
         if not is_unicode(name):
             raise UserError(f"the column name {shortened(name)} in {place} is not UTF-8: save the file as UTF-8")
+    padded = next((name for name in header if name != name.strip() and normalized(name.strip()) == AVAILABLE), None)
+    if padded is not None:
+        # As a text it would go unseen, and what is not available be recommended.
+        raise UserError(f"the column {shortened(padded)} in {place} has white space around {AVAILABLE}: remove it")
     flags = [k for k, name in enumerate(header) if k != item and normalized(name) == AVAILABLE]
     if len(flags) > 1:
         found = " and ".join(shortened(header[k]) for k in flags)
