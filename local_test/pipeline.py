@@ -16,7 +16,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline_steps import availability, storage
 from pipeline_steps.answers import join, read_titles, show_lines, show_table
@@ -137,11 +137,20 @@ def _earlier(clients: Clients, name: str) -> Trained:
 def _titles(clients: Clients, options: Options, *, scratch: Path) -> Mapping[str, str] | None:
     if not options.items:
         return None
-    if not storage.is_uri(options.items):
-        return read_titles(Path(options.items))
-    file = scratch / "items.csv"
-    storage.fetch_object(clients.s3, options.items, file)
-    return read_titles(file)
+    file = Path(options.items)
+    if storage.is_uri(options.items):
+        file = scratch / "items" / PurePosixPath(options.items).name
+        storage.fetch_object(clients.s3, options.items, file)
+        if options.training and len(storage.list_objects(clients.s3, options.items)) > 1:
+            # A channel is a prefix: the others would be read with it.
+            raise InputRefusedError(f"other objects' names begin with {options.items} too: give it a prefix of its own")
+    if file.is_dir():
+        raise InputRefusedError(f"--items {options.items} is a folder: give one CSV file")
+    given = options.hyperparameters
+    titles = read_titles(file, item_column=given.get("item_column"), delimiter=given.get("delimiter", ","))
+    if titles is None and not options.training:
+        raise InputRefusedError(f"{options.items} has no column title, and so nothing to join to the answers")
+    return titles
 
 
 def _show(files: Sequence[Path], options: Options, *, titles: Mapping[str, str] | None) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from factorbox import artifact
 from factorbox.data.item_details import ItemDetails
 from factorbox.errors import PlatformError, UserError
+from factorbox.manifest import MANIFEST, read_manifest, write_manifest
 from factorbox.models import ALGORITHMS
 from factorbox.recommend.queries import Query
 from factorbox.recommend.subjects import Resolved
@@ -394,3 +395,11 @@ def test_loading_runs_nothing_and_warming_up_runs_a_product(tmp_path: Path, monk
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="no model in"):
         Recommender.load(tmp_path)
+
+
+def test_a_model_of_an_algorithm_that_is_not_known_here_is_refused_at_once(tmp_path: Path) -> None:
+    newer = tmp_path / "model"
+    save_films(newer)
+    write_manifest(newer / MANIFEST, {**read_manifest(newer), "algorithm": "softmax"})
+    with pytest.raises(PlatformError, match=r"of algorithm=softmax, and this factorbox has als, .*: serve it with"):
+        Recommender.load(newer)

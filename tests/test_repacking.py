@@ -142,6 +142,9 @@ LISTS = {
     "two values": ("item_id,available\ni0001,1\ni0001,0\n", r"item 'i0001' has two values in column 'available'"),
     "all": ("item_id,available\n" + "".join(f"i000{k},0\n" for k in range(5)), r"all 5 items of the model are unav"),
     "empty": ("", r"available.csv is empty"),
+    # Either would make every item available.
+    "header only": ("item_id,available\n", r"available.csv holds column names only"),
+    "other items": ("item_id,available\nelsewhere,0\n", r"no item of available.csv is in the model"),
 }
 
 

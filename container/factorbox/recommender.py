@@ -27,7 +27,7 @@ from factorbox.arguments import (
 from factorbox.data.ids import Ids
 from factorbox.data.item_details import ItemDetails
 from factorbox.data.rows import Rows
-from factorbox.errors import UserError
+from factorbox.errors import PlatformError, UserError
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import RowSystem
 from factorbox.options import options_of
@@ -123,6 +123,11 @@ class Recommender:
     """
 
     def __init__(self, model: artifact.Artifact) -> None:
+        if model.manifest["algorithm"] not in ALGORITHMS:
+            raise PlatformError(
+                f"the model is of algorithm={model.manifest['algorithm']}, and this factorbox has"
+                f" {', '.join(ALGORITHMS)}: serve it with the image that trained it, or a newer one"
+            )
         self._model = model
         self.user_ids: Ids = model.user_ids
         self.item_ids: Ids = model.item_ids
@@ -142,7 +147,7 @@ class Recommender:
         Raises
         ------
         PlatformError
-            Where the folder holds no sound model.
+            Where the folder holds no sound model, or one of an algorithm that is not known here.
         """
         return cls(artifact.load(folder))
 

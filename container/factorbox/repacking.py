@@ -43,7 +43,7 @@ class Repacked:
 
 
 def read_available(file: Path, *, options: ReadOptions) -> ItemRows:
-    """Read a list: a CSV with an item column and a column `available`; other columns do not matter.
+    """Read a list: a CSV with an item column and a column `available`; others are read as in the channel `items`.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ def read_available(file: Path, *, options: ReadOptions) -> ItemRows:
     if not file.is_file():
         raise UserError(f"there is no file {file}: give a CSV with the columns item_id and {AVAILABLE}")
     rows = read_item_rows([Source(path=file, name=file.name)], options=options)
+    if not rows.rows:
+        raise UserError(f"{file.name} holds column names only, and would make every item available: give it rows")
     if rows.available is None:
         raise UserError(f"{file.name} has no column {AVAILABLE}: add one with 1 or 0 for each item")
     return rows
@@ -93,6 +95,11 @@ def with_available(model: Path, *, available: Path, target: Path) -> Repacked:
         kept = loaded.manifest["hyperparameters"]
         options = ReadOptions(item_column=kept.get("item_column"), delimiter=kept.get("delimiter", ","))
         listed = read_available(available, options=options).for_items(loaded.item_ids)
+        if not listed.matched:
+            raise UserError(
+                f"no item of {available.name} is in the model, so the list would make every item available: give one of"
+                " this model's items; ids are compared as text, and 7 is not 007"
+            )
         artifact.replace_available(folder, model=loaded, available=listed.available)
         packed = partial / "model.tar.gz"
         _pack(folder, members=members, target=packed)

@@ -17,11 +17,26 @@ from pipeline_steps.progress import say
 COLUMNS = ["user_id", "item_id", "score"]
 _ROWS_AT_ONCE = 500_000
 _LINES_SHOWN = 10
+_DELIMITER_NAMES = {"tab": "\t", "\\t": "\t"}
 _ITEM_COLUMNS = ("itemid", "item", "movieid", "productid")
 
 
-def read_titles(path: Path) -> dict[str, str]:
+def read_titles(path: Path, *, item_column: str | None = None, delimiter: str = ",") -> dict[str, str] | None:
     """Read the title of each item id from a CSV with a header; ids stay as they are written.
+
+    Parameters
+    ----------
+    path
+        The CSV.
+    item_column
+        Its item column, where that has none of the usual names.
+    delimiter
+        Of the training data; tried first, and a comma then.
+
+    Returns
+    -------
+    dict or None
+        None where there is no column of titles.
 
     Raises
     ------
@@ -29,20 +44,30 @@ def read_titles(path: Path) -> dict[str, str]:
         Where the file cannot be read or has no such columns.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        separator = _DELIMITER_NAMES.get(delimiter.lower(), delimiter)
+        table = _table(path, separator if len(separator) == 1 else ",")
+        if len(table.columns) == 1:
+            table = _table(path, ",")
     except OSError as error:
         raise InputRefusedError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputRefusedError(f"cannot read {path}: {str(error).strip()}; give a CSV with a header, UTF-8") from error
     plain = {name: name.replace("_", "").lower() for name in table.columns}
-    items = [name for name in table.columns if plain[name] in _ITEM_COLUMNS]
+    items = [name for name in table.columns if name == item_column]
+    items = items or [name for name in table.columns if plain[name] in _ITEM_COLUMNS]
     titles = [name for name in table.columns if plain[name] == "title"]
-    if len(items) != 1 or len(titles) != 1:
+    if len(items) != 1 or len(titles) > 1:
         raise InputRefusedError(
             f"{path} has the columns {', '.join(table.columns)}: one item column (item_id, movie_id, product_id) and"
-            " one column title are needed"
+            " at most one column title are needed"
         )
+    if not titles:
+        return None
     return dict(zip(table[items[0]], table[titles[0]], strict=True))
+
+
+def _table(path: Path, delimiter: str) -> pd.DataFrame:
+    return pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def tables(path: Path, *, accept: str) -> Iterator[pd.DataFrame]:

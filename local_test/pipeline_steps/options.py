@@ -74,7 +74,11 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
 
 
 def _problem(options: Options) -> str | None:
-    """Say what does not go together."""
+    """Say what does not go together, and what is no value."""
+    empty = next((field.name for field in fields(options) if getattr(options, field.name) == ""), None)
+    if empty is not None:
+        # What an unset variable in a script leaves: not the same as no option at all.
+        return f"--{empty.replace('_', '-')} is empty: give a value, or leave the option out"
     if options.top_n is not None and not options.all_users:
         return "--top-n goes with --all-users; other requests say their own top_n"
     if bool(options.subnets) != bool(options.security_groups):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from pipeline_steps.errors import InputRefusedError
 
 _DELETED_AT_ONCE = 1000
@@ -100,11 +102,24 @@ def fetch(s3: Any, folder_uri: str, folder: Path) -> list[Path]:
 
 
 def fetch_object(s3: Any, uri: str, file: Path) -> None:
-    """Download one object."""
+    """Download one object.
+
+    Raises
+    ------
+    InputRefusedError
+        Where there is none, or the file cannot be written.
+    """
     bucket, key = split_uri(uri)
+    missing = InputRefusedError(f"there is no object {uri}: give the URI of one object")
+    if not key:
+        raise missing
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         s3.download_file(bucket, key, str(file))
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+            raise missing from error
+        raise
     except OSError as error:
         raise InputRefusedError(f"cannot write {file}: {error.strerror}; give another folder with --output") from error
 

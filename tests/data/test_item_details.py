@@ -67,14 +67,19 @@ def test_items_that_are_not_in_training_are_counted_and_left_out(tmp_path: Path)
     assert (found.matched, found.unknown, found.unavailable) == (1, 2, 0)
 
 
-@pytest.mark.parametrize("missing", ["no folder", "empty", "skipped files"])
+@pytest.mark.parametrize("missing", ["no folder", "empty"])
 def test_a_channel_without_files_is_none(tmp_path: Path, missing: str) -> None:
     folder = tmp_path / "items"
     if missing != "no folder":
         folder.mkdir()
-    if missing == "skipped files":
-        channel(tmp_path, _SUCCESS="", __hidden="garbage", ___deep____x="")
     assert read_items_channel(folder, options=COMMA) is None
+
+
+def test_a_channel_of_files_that_are_all_skipped_is_refused(tmp_path: Path) -> None:
+    # `--items _items.csv` once trained without a word, and recommended what was not available.
+    folder = channel(tmp_path, _items__csv="item_id,available\n1,0\n", __hidden="garbage", ___deep____x="")
+    with pytest.raises(UserError, match=r"the channel 'items' holds only names that begin with .* '.hidden', which"):
+        read_items_channel(folder, options=COMMA)
 
 
 def test_a_channel_of_availability_alone_has_no_details(tmp_path: Path) -> None:

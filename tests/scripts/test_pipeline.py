@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import signal
@@ -35,10 +36,11 @@ class Cloud:
     sagemaker: FakeSageMaker
     s3: Any
     folder: Path
+    work_is_named: bool = True
 
     def run(self, *arguments: str) -> int:
-        common = ["--role", ROLE, "--image", "an-image", "--s3", WORK, "--output", str(self.folder / "out")]
-        return pipeline.main([*common, *arguments])
+        common = ["--role", ROLE, "--image", "an-image", "--output", str(self.folder / "out")]
+        return pipeline.main([*common, *(("--s3", WORK) if self.work_is_named else ()), *arguments])
 
     def train(self, *arguments: str, name: str = "now") -> int:
         data = self.folder / "ratings.csv"
@@ -370,6 +372,50 @@ def test_options_that_do_not_go_together_end_with_code_2(cloud: Cloud, arguments
     assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize("option", ["--available", "--items", "--kms-key"])
+def test_an_empty_value_is_not_taken_for_no_value(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    # An unset variable in a nightly script once served the model with the old list.
+    with pytest.raises(SystemExit) as stopped:
+        cloud.run("--from-model", "x", "--all-users", option, "")
+    assert stopped.value.code == 2
+    assert f"{option} is empty: give a value, or leave the option out" in capsys.readouterr().err
+
+
+def test_items_without_titles_are_for_the_training_alone(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    items = cloud.folder / "items.csv"
+    items.write_text("item_id,available\n1,0\n")
+    assert cloud.train("--items", str(items)) == 0
+    assert (cloud.folder / "out/recommendations.csv").read_text().startswith("user_id,item_id,score\n")
+    assert cloud.run("--from-job", "now", "--all-users", "--items", str(items), "--name", "again") == 2
+    assert "has no column title, and so nothing to join" in capsys.readouterr().err
+
+
+def test_items_are_read_as_the_training_reads_them(cloud: Cloud) -> None:
+    content = b"sku\ttitle\n1\tOne, the first\n"
+    cloud.s3.put_object(Bucket=BUCKET, Key="items.tsv.gz", Body=gzip.compress(content))
+    read = ["--hyperparameters", "item_column=sku", "delimiter=tab"]
+    assert cloud.train("--items", f"s3://{BUCKET}/items.tsv.gz", *read) == 0
+    assert '"One, the first"' in (cloud.folder / "out/recommendations.csv").read_text()
+
+
+def test_items_that_are_not_one_file_are_refused_before_training(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("i/items.csv", "i/items.csv.old"):
+        cloud.s3.put_object(Bucket=BUCKET, Key=key, Body=b"item_id,title\n1,One\n")
+    for path, words in (
+        (str(cloud.folder), "is a folder: give one CSV file"),
+        (f"s3://{BUCKET}/i/", f"there is no object s3://{BUCKET}/i/"),
+        (f"s3://{BUCKET}", f"there is no object s3://{BUCKET}"),
+        (f"s3://{BUCKET}/i/items.csv", "other objects' names begin with"),
+    ):
+        assert cloud.train("--items", path) == 2
+        assert words in capsys.readouterr().err
+    assert cloud.sagemaker.operations() == []
+
+
 def test_s3_uris_are_taken_as_they_are(cloud: Cloud) -> None:
     cloud.s3.put_object(Bucket=BUCKET, Key="in/r.csv", Body=b"user_id,item_id\n1,2\n")
     cloud.s3.put_object(Bucket=BUCKET, Key="ask/a.requests", Body=b'{"user_id":"1","top_n":"2"}')
@@ -457,6 +503,7 @@ def test_clean_up_deletes_the_model_that_was_packed_anew(cloud: Cloud, available
         ("item_id,available\n1,x\n", "--available: bad value 'x' in list.csv, line 2"),
         ("item_id,title\n1,x\n", "--available: list.csv has no column available"),
         ("", "--available: list.csv is empty"),
+        ("item_id,available\n", "--available: list.csv holds column names only"),
         (None, "--available: there is no file"),
     ],
 )
@@ -587,5 +634,6 @@ def test_a_role_can_be_given_by_name(cloud: Cloud, services: dict[str, Any]) -> 
 def test_without_s3_the_bucket_of_the_sdk_is_taken(cloud: Cloud) -> None:
     bucket = "sagemaker-us-east-1-123456789012"
     cloud.s3.create_bucket(Bucket=bucket)
-    assert cloud.train("--s3", "") == 0
+    cloud.work_is_named = False
+    assert cloud.train() == 0
     assert cloud.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 5

@@ -19,7 +19,7 @@ from factorbox.data.csv_strict import next_header, records, wrong_number_of_fiel
 from factorbox.data.fields import id_fault, is_unicode, shortened
 from factorbox.data.files import Source, files_below, kind_of, opened
 from factorbox.data.item_details import AVAILABLE, ItemRows
-from factorbox.errors import UserError
+from factorbox.errors import PlatformError, UserError
 
 EXPECTED = "CSV files (UTF-8, optionally gzip) with a column item_id, and any others such as title and available"
 
@@ -33,11 +33,24 @@ def read_items_channel(folder: Path, *, options: ReadOptions) -> ItemRows | None
     Raises
     ------
     UserError, PlatformError
-        As `read_item_rows`; also where there is a file in the place of the folder.
+        As `read_item_rows`; also where there is a file in the place of the folder, or nothing in it but what is
+        skipped.
     """
-    if folder.is_file():
+    try:
+        is_file, is_folder = folder.is_file(), folder.is_dir()
+    except OSError as error:
+        raise PlatformError(
+            f"cannot read the channel {folder.name!r}: {error.strerror}; make it readable to the container's user"
+        ) from None
+    if is_file:
         raise UserError(f"the channel {folder.name!r} is a file: make it a folder, and put into it {EXPECTED}")
-    files = files_below(folder)[0] if folder.is_dir() else []
+    files, skipped = files_below(folder) if is_folder else ([], [])
+    if skipped and not files:
+        # It was meant to say something; to skip all of it would recommend what is not available.
+        raise UserError(
+            f"the channel {folder.name!r} holds only names that begin with a dot or an underscore, such as"
+            f" {shortened(min(skipped))}, which are skipped: rename them, or leave the channel out"
+        )
     # A file of the training data may have the same name.
     sources = [Source(path=file.path, name=f"{folder.name}/{file.name}") for file in files]
     return read_item_rows(sources, options=options) if sources else None
