@@ -167,6 +167,10 @@ REFUSED: dict[str, tuple[dict[str, bytes | str], str]] = {
         {"a__csv": "\nitemm_id,title\n1,x\n"},
         r"no item column in items/a.csv, line 2: found 'itemm_id', 'title'; rename 'itemm_id' to item_id",
     ),
+    "no item column but a title": (
+        {"a__csv": "sku,title\n1,x\n"},
+        r"no item column in items/a.csv, line 1: found 'sku', 'title'; (?!rename 'title')",
+    ),
     "no header": ({"a__csv": "1,Heat\n2,Up\n"}, r"no item column .*: found '1', 'Heat'; .* add a header"),
     "other delimiter": ({"a__csv": "item_id;title\n1;x\n"}, r"found 'item_id;title'; separate its fields by commas"),
     "two marks": ({"a__csv": b"\xef\xbb\xbf" * 2 + b"item_id\n1\n"}, r"remove the byte order mark before 'item_id'"),

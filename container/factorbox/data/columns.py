@@ -226,7 +226,8 @@ def _item_column_remedy(names: Sequence[str]) -> str:
     if _other_delimiter(names, options=usual) is not None:
         # Not with the hyperparameter: it is right for the training data.
         return "separate its fields by commas"
-    near = _near_spelling("item", names)
+    # A title is spelled much like an item, and is none.
+    near = _near_spelling("item", [name for name in names if normalized(name) != "title"])
     if _hidden_by_encoding(near, names):
         return _SAVE_AS_UTF8
     rename = f"rename {'the one with the item ids' if near is None else shortened(near)} to item_id"
