@@ -24,7 +24,8 @@ from factorbox.errors import PlatformError, UserError
 EXPECTED = "CSV files (UTF-8, optionally gzip) with a column item_id, and any others such as title and available"
 
 _AVAILABLE_VALUES = MappingProxyType({"1": True, "true": True, "0": False, "false": False})
-_BATCH_ROWS = 1 << 16
+# Each field is an object until its batch is made into arrays.
+_BATCH_FIELDS = 1 << 20
 
 
 def read_items_channel(folder: Path, *, options: ReadOptions) -> ItemRows | None:
@@ -228,12 +229,13 @@ def _batches(
     """Gather rows; yield the line of each, and their fields by column."""
     lines: list[int] = []
     batch: list[list[str]] = []
+    most = max(1, _BATCH_FIELDS // len(layout.names))
     for line, fields in rows:
         if len(fields) != len(layout.names):
             raise wrong_number_of_fields(fields, wanted=len(layout.names), place=f"{layout.file}, line {line}")
         lines.append(line)
         batch.append(fields)
-        if len(batch) == _BATCH_ROWS:
+        if len(batch) == most:
             yield np.array(lines), list(zip(*batch, strict=True))
             lines, batch = [], []
     if batch:
