@@ -16,9 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from factorbox.contract.log_lines import line
-from factorbox.data.ids import Ids
 from factorbox.data.item_details import ItemDetails
-from factorbox.data.rows import Rows
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.queries import Query
 from factorbox.recommend.subjects import Resolved
@@ -28,6 +26,7 @@ from factorbox.serving.json_payload import parse_json
 from factorbox.serving.media_types import Format
 from factorbox.serving.queries import BadRecord, Record
 from factorbox.serving.refusals import RequestError
+from factorbox.serving.search import Searched
 from factorbox.serving.settings import Settings
 from factorbox.serving.values import Bare, shortened
 
@@ -54,37 +53,12 @@ _NOTHING = Query(item_ids=())
 _logger = logging.getLogger(__name__)
 
 
-class Recommends(Protocol):
-    """What serving needs of a model (`factorbox.recommender.Recommender`)."""
+class Recommends(Searched, Protocol):
+    """What serving needs of a model (`factorbox.recommender.Recommender`), beside what its page looks at."""
 
     @property
     def answering(self) -> Answering:
         """What answers."""
-        ...
-
-    @property
-    def user_ids(self) -> Ids:
-        """The users."""
-        ...
-
-    @property
-    def item_ids(self) -> Ids:
-        """The items."""
-        ...
-
-    @property
-    def history(self) -> Rows:
-        """What each user did in training."""
-        ...
-
-    @property
-    def algorithm(self) -> str:
-        """What made the model."""
-        ...
-
-    @property
-    def item_details(self) -> ItemDetails | None:
-        """Titles and the like."""
         ...
 
     @property
