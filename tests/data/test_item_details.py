@@ -16,7 +16,7 @@ from factorbox.data.columns import ReadOptions
 from factorbox.data.ids import Ids
 from factorbox.data.item_details import ItemRows, ItemsInTraining
 from factorbox.data.item_details_reading import read_items_channel
-from factorbox.errors import UserError
+from factorbox.errors import PlatformError, UserError
 
 COMMA = ReadOptions()
 
@@ -80,6 +80,16 @@ def test_a_channel_of_files_that_are_all_skipped_is_refused(tmp_path: Path) -> N
     folder = channel(tmp_path, _items__csv="item_id,available\n1,0\n", __hidden="garbage", ___deep____x="")
     with pytest.raises(UserError, match=r"the channel 'items' holds only names that begin with .* '.hidden', which"):
         read_items_channel(folder, options=COMMA)
+
+
+def test_a_channel_that_cannot_be_looked_at_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    # A link into a closed folder; root would pass through a real one.
+    monkeypatch.setattr(Path, "is_file", refused)
+    with pytest.raises(PlatformError, match="cannot read the channel 'items': Permission denied; make it readable"):
+        read_items_channel(tmp_path / "items", options=COMMA)
 
 
 def test_a_channel_of_availability_alone_has_no_details(tmp_path: Path) -> None:

@@ -163,22 +163,19 @@ class Answering:
     def _similar_items(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
         queries = [resolved.queries[position] for position in at.tolist()]
         items = resolved.items[at]
-        known = np.flatnonzero(items >= 0)
         factors = self._model.item_factors[items]
-        itself = Lists(starts_of((items >= 0).astype(np.int64)), items[known].astype(np.int32))
         return self._ranking(
             self._items_by_cosine(),
             _by_cosine(factors, np.where(items >= 0, _counts(queries), 0)),
             queries,
-            excluded=Lists.joined(len(at), [(np.arange(len(at)), itself), *self._excluded_by_name(queries)]),
+            excluded=Lists.joined(len(at), [(np.arange(len(at)), _itself(items)), *self._excluded_by_name(queries)]),
         )
 
     def _similar_users(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
         queries = [resolved.queries[position] for position in at.tolist()]
-        users = resolved.users[at]
         counts = np.where(resolved.nobody[at], 0, _counts(queries))
-        itself = Lists(starts_of((users >= 0).astype(np.int64)), users[users >= 0].astype(np.int32))
-        return top_n(self._users_by_cosine(), _by_cosine(subjects.factors[at], counts), excluded=itself)
+        wanted = _by_cosine(subjects.factors[at], counts)
+        return top_n(self._users_by_cosine(), wanted, excluded=_itself(resolved.users[at]))
 
     def _ranking(self, candidates: Candidates, wanted: Ranked, queries: Sequence[Query], *, excluded: Lists) -> Ranking:
         """Rank the candidates, or for the queries that list some, those alone."""
@@ -246,6 +243,12 @@ class _Once(Generic[_T]):
 
 def _counts(queries: Sequence[Query]) -> NDArray[np.int64]:
     return np.array([query.top_n for query in queries], dtype=np.int64)
+
+
+def _itself(indices: NDArray[np.int64]) -> Lists:
+    """Return for each query the one it is about, nothing where that is unknown."""
+    known = indices >= 0
+    return Lists(starts_of(known.astype(np.int64)), indices[known].astype(np.int32))
 
 
 def _by_cosine(factors: NDArray[np.float32], counts: NDArray[np.int64]) -> Ranked:
