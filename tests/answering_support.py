@@ -80,9 +80,7 @@ def fitted(algorithm: str, *, n_users: int = 60, n_items: int = 40, weighted: bo
     )
     config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5), interactions=interactions)
     factors = chosen.fit(interactions, config=config, random_state=3)
-    system = chosen.row_system(
-        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
-    )
+    system = chosen.row_system(config, factors.item_side)
     return Fitted(interactions, Model.of(interactions, factors), system)
 
 

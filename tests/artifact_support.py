@@ -53,6 +53,7 @@ def as_version_1(folder: Path) -> None:
         manifest["format_version"] = 1
         manifest["files"].pop("item_details.arrow", None)
         del manifest["fold_in"], manifest["counts"]["unavailable_items"]
+        del manifest["global_mean"], manifest["layers"]
 
     edit_manifest(folder, older)
 

@@ -36,9 +36,7 @@ def folded_in_ndcg(
     algorithm: Algorithm, config: Any, factors: Factors, fitted: Interactions, relevant: Relevant
 ) -> float:
     """Measure the users as they are folded in from their own histories."""
-    system = algorithm.row_system(
-        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
-    )
+    system = algorithm.row_system(config, factors.item_side)
     user_factors, user_biases = fold_in(system, fitted.by_user())
     folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
     return movielens.quality(folded, fitted=fitted, relevant=relevant).ndcg

@@ -3,11 +3,12 @@
 ======================  ==========================================================================================
 file                    content
 ======================  ==========================================================================================
-manifest.json           format version, algorithm, hyperparameters, library versions, counts, metrics, the constants of
-                        fold-in, the size and SHA-256 of each other file, and the SHA-256 of all this
+manifest.json           format version, algorithm, hyperparameters, library versions, counts, metrics, the global mean,
+                        the constants of fold-in, the size and SHA-256 of each other file, and the SHA-256 of all this
                         (`sha256_of_the_above`)
 factors.safetensors     float32 user_factors (users, d), item_factors (items, d), user_biases (users,), item_biases
                         (items,), mean_user_factors (d,), mean_user_bias (1,)
+layers.safetensors      float32 weights of a network, only for algorithms that have one; the manifest has their shapes
 users.arrow             Arrow IPC: user_id (text, ascending), item_indices and weights (lists: the history)
 items.arrow             Arrow IPC: item_id (text, ascending), available (false: never recommended)
 item_details.arrow      Arrow IPC, only where the channel of items had such columns: their texts, null in the rows of
@@ -45,6 +46,7 @@ from factorbox.model_files import (
     FACTORS,
     ITEM_DETAILS,
     ITEMS,
+    LAYERS,
     USERS,
     damaged,
     fingerprint,
@@ -56,7 +58,7 @@ from factorbox.model_files import (
     write_tensors,
     write_texts,
 )
-from factorbox.models.base import Factors
+from factorbox.models.base import Factors, ItemSide
 from factorbox.writing import disk_errors, partial_folder
 
 _LIBRARIES = ("numba", "numpy", "pyarrow", "safetensors", "torch")
@@ -84,6 +86,10 @@ class Artifact:
         See `factorbox.models.base.Factors`.
     mean_user_factors, mean_user_bias
         float32, (d,) and (1,): the mean over all users, which answers for an unknown one.
+    global_mean
+        What every score begins with; 0 in models of format versions 1 and 2.
+    layers
+        float32 weights of a network by name; empty for models without.
     """
 
     manifest: Mapping[str, Any]
@@ -99,6 +105,13 @@ class Artifact:
     item_biases: NDArray[np.float32]
     mean_user_factors: NDArray[np.float32]
     mean_user_bias: NDArray[np.float32]
+    global_mean: float
+    layers: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def item_side(self) -> ItemSide:
+        """What users are folded in by."""
+        return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in)
 
 
 def save(
@@ -134,12 +147,14 @@ def save(
         "mean_user_factors": factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32),
         "mean_user_bias": factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
     }
-    for name, tensor in tensors.items():
+    for name, tensor in {**tensors, **factors.layers}.items():
         if not np.isfinite(tensor).all():
             raise AlgorithmError(f"{name} is not finite after training: lower learning_rate or raise regularization")
     fold_in = {name: float(value) for name, value in factors.fold_in.items()}
-    if not all(map(math.isfinite, fold_in.values())):
-        raise AlgorithmError(f"the constants of fold-in are not finite after training: {fold_in}")
+    if not all(map(math.isfinite, (factors.global_mean, *fold_in.values()))):
+        raise AlgorithmError(
+            f"the global mean or a constant of fold-in is not finite after training: {factors.global_mean}, {fold_in}"
+        )
     history = interactions.by_user()
     users = {
         "user_id": interactions.user_ids.texts,
@@ -154,6 +169,8 @@ def save(
         USERS: lambda path: write_arrow(path, users),
         ITEMS: lambda path: write_arrow(path, items),
     }
+    if factors.layers:
+        writers[LAYERS] = lambda path: write_tensors(path, factors.layers)
     if item_details is not None:
         details = item_details.columns
         writers[ITEM_DETAILS] = lambda path: write_texts(path, details)
@@ -170,6 +187,8 @@ def save(
             "unavailable_items": _unavailable(available),
         },
         "metrics": dict(metrics),
+        "global_mean": float(factors.global_mean),
+        "layers": {name: list(layer.shape) for name, layer in factors.layers.items()},
         "fold_in": fold_in,
         "libraries": {
             "factorbox": __version__,
@@ -180,9 +199,9 @@ def save(
     }
     _write(folder, writers=writers, manifest=manifest)
     with disk_errors(folder):
-        if item_details is None:
-            # An older model of this folder may have had some.
-            (folder / ITEM_DETAILS).unlink(missing_ok=True)
+        for name in {ITEM_DETAILS, LAYERS} - writers.keys():
+            # An older model of this folder may have had it.
+            (folder / name).unlink(missing_ok=True)
         return sum((folder / name).stat().st_size for name in (*writers, MANIFEST))
 
 
@@ -207,6 +226,8 @@ def replace_available(folder: Path, *, model: Artifact, available: NDArray[np.bo
         "format_version": FORMAT_VERSION,
         "counts": {**model.manifest["counts"], "unavailable_items": _unavailable(available)},
         "fold_in": dict(model.fold_in),
+        "global_mean": model.global_mean,
+        "layers": {name: list(layer.shape) for name, layer in model.layers.items()},
     }
     _write(folder, writers={ITEMS: lambda path: write_arrow(path, items)}, manifest=manifest)
 
@@ -256,6 +277,7 @@ def load(folder: Path) -> Artifact:
         "mean_user_bias": [1],
     }
     tensors = map_tensors(folder / FACTORS, shapes)
+    layers = manifest.get("layers", {})
     user_table = map_arrow(folder / USERS, names=("user_id", "item_indices", "weights"), length=users)
     listed, weights = user_table["item_indices"], user_table["weights"]
     history = Rows(
@@ -272,7 +294,9 @@ def load(folder: Path) -> Artifact:
         history=history,
         available=available,
         item_details=ItemDetails(MappingProxyType(details)) if details is not None else None,
-        fold_in=MappingProxyType({} if manifest["format_version"] == 1 else manifest["fold_in"]),
+        fold_in=MappingProxyType(manifest.get("fold_in", {})),
+        global_mean=manifest.get("global_mean", 0.0),
+        layers=MappingProxyType(map_tensors(folder / LAYERS, layers) if layers else {}),
         **tensors,
     )
     sound = (

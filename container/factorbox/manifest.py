@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 
 from factorbox.errors import PlatformError
-from factorbox.model_files import FACTORS, ITEM_DETAILS, ITEMS, USERS, damaged
+from factorbox.model_files import FACTORS, ITEM_DETAILS, ITEMS, LAYERS, USERS, damaged
 
-FORMAT_VERSION = 2
-"""Version 1 had neither `available` and details of items nor constants for fold-in."""
+FORMAT_VERSION = 3
+"""Version 1 had neither `available` and details of items nor constants for fold-in; version 2 no global mean and no
+layers."""
 MANIFEST = "manifest.json"
 
 _SEAL = "sha256_of_the_above"
@@ -77,16 +78,25 @@ def _is_sound(manifest: Mapping[str, Any]) -> bool:
         and isinstance(counts, dict)
         and all(_is_count(counts.get(key)) for key in _COUNTS)
         and isinstance(files, dict)
-        and set(files) - {ITEM_DETAILS} == {FACTORS, USERS, ITEMS}
+        and set(files) - {ITEM_DETAILS, LAYERS} == {FACTORS, USERS, ITEMS}
         and all(isinstance(recorded, dict) and set(recorded) == {"bytes", "sha256"} for recorded in files.values())
     )
     if not of_version_1 or manifest["format_version"] == 1:
         return of_version_1
-    assert isinstance(counts, dict)
-    return (
+    assert isinstance(counts, dict) and isinstance(files, dict)
+    of_version_2 = (
         _is_count(counts.get("unavailable_items"))
         and isinstance(fold_in, dict)
         and all(_is_finite_number(value) for value in fold_in.values())
+    )
+    if not of_version_2 or manifest["format_version"] == 2:
+        return of_version_2 and LAYERS not in files
+    layers = manifest.get("layers")
+    return (
+        _is_finite_number(manifest.get("global_mean"))
+        and isinstance(layers, dict)
+        and all(isinstance(shape, list) and all(map(_is_count, shape)) for shape in layers.values())
+        and bool(layers) == (LAYERS in files)
     )
 
 

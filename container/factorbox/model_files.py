@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from factorbox.errors import PlatformError
 
 FACTORS = "factors.safetensors"
+LAYERS = "layers.safetensors"
 USERS = "users.arrow"
 ITEMS = "items.arrow"
 ITEM_DETAILS = "item_details.arrow"

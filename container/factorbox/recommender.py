@@ -522,9 +522,7 @@ class Recommender:
         algorithm = ALGORITHMS[model.manifest["algorithm"]]
         kept = model.manifest["hyperparameters"]
         config = algorithm.config(**{name: kept[name] for name in options_of(algorithm.config) if name in kept})
-        return algorithm.row_system(
-            config, item_factors=model.item_factors, item_biases=model.item_biases, fold_in=model.fold_in
-        )
+        return algorithm.row_system(config, model.item_side)
 
     def _users(self, user_ids: Id | Iterable[Id] | None, histories: GivenHistories | None) -> Users:
         if user_ids is not None:

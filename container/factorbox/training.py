@@ -309,7 +309,7 @@ def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> Non
     if summary.smallest_weight is None or summary.smallest_weight == summary.largest_weight:
         return
     column = ",".join(summary.columns["weight"])
-    if not job.algorithm.uses_weights:
+    if not job.algorithm.feedback(job.config).uses_weights:
         _logger.info("%s draws pairs uniformly: the weights in column %s are ignored", job.algorithm.name, column)
     if summary.looks_like_ratings and job.reading.min_rating is None:
         _logger.warning(

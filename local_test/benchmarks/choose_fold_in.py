@@ -64,9 +64,7 @@ class Case:
         """Fold the users in and measure them."""
         factors = self.factors
         constants = fold_in_constants(factors, interactions=self.trained_on, scales=scales)
-        system = algorithm.row_system(
-            config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=constants
-        )
+        system = algorithm.row_system(config, replace(factors.item_side, fold_in=constants))
         user_factors, user_biases = fold_in(system, self.histories.by_user())
         folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
         return movielens.quality(folded, fitted=self.histories, relevant=self.relevant).ndcg / self.yardstick

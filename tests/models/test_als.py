@@ -16,7 +16,7 @@ from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.als import ALS, ALSConfig, row_penalties
 from factorbox.models.als_sweeps import KernelSweeps, Side
 from factorbox.models.als_torch import TorchSweeps
-from factorbox.models.base import Epoch, Factors, RowSystem, Watch
+from factorbox.models.base import Epoch, Factors, ItemSide, RowSystem, Watch
 from support import clustered_interactions, interactions_from_rows
 
 
@@ -188,7 +188,7 @@ def test_without_alpha_the_unit_of_the_weights_does_not_matter(rng: np.random.Ge
 
 def row_system(item_factors: NDArray[np.float32], config: ALSConfig) -> RowSystem:
     biases = np.zeros(len(item_factors), np.float32)
-    return ALS().row_system(config, item_factors=item_factors, item_biases=biases, fold_in={})
+    return ALS().row_system(config, ItemSide(item_factors, biases))
 
 
 def test_the_row_system_is_that_of_the_normal_equations(rng: np.random.Generator) -> None:

@@ -34,9 +34,7 @@ def fitted_system(
 ) -> tuple[Factors, RowSystem]:
     config = algorithm.resolved(quick(algorithm, **changes), interactions=interactions)
     factors = algorithm.fit(interactions, config=config, random_state=1, threads=threads)
-    system = algorithm.row_system(
-        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
-    )
+    system = algorithm.row_system(config, factors.item_side)
     return factors, system
 
 
@@ -137,7 +135,7 @@ def test_shapes_and_types_of_the_row_system(algorithm: Algorithm, rng: np.random
     assert system.offsets.dtype == np.float32
     np.testing.assert_array_equal(system.offsets, factors.item_biases)
     np.testing.assert_array_equal(system.item_factors, factors.item_factors)
-    assert (system.alpha is None) != algorithm.uses_weights
+    assert (system.alpha is None) != algorithm.feedback(algorithm.config()).uses_weights
 
 
 @every_algorithm
@@ -213,4 +211,6 @@ def test_weights_change_a_model_that_uses_them_and_no_other(rng: np.random.Gener
     )
     for algorithm in ALGORITHMS.values():
         one, other = (algorithm.fit(data, config=quick(algorithm), random_state=1) for data in (weighted, plain))
-        assert np.array_equal(one.item_factors, other.item_factors) != algorithm.uses_weights
+        assert (
+            np.array_equal(one.item_factors, other.item_factors) != algorithm.feedback(algorithm.config()).uses_weights
+        )

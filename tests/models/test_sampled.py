@@ -96,7 +96,7 @@ def test_another_seed_gives_another_model(algorithm: Algorithm) -> None:
 def test_weights_are_ignored(algorithm: Algorithm) -> None:
     interactions = two_tastes()
     heavy = replace(interactions, weights=np.arange(1, interactions.n_pairs + 1, dtype=np.float32))
-    assert not algorithm.uses_weights
+    assert not algorithm.feedback(algorithm.config()).uses_weights
     assert_same_bytes(*(algorithm.fit(data, config=small(algorithm), random_state=0) for data in (interactions, heavy)))
 
 

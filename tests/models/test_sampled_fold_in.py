@@ -135,9 +135,7 @@ def test_fit_gives_the_constants_that_row_system_takes(algorithm: Algorithm, rng
     factors = algorithm.fit(interactions, config=config, random_state=1)
     assert factors.fold_in.keys() == asdict(FoldInConstants()).keys()
     assert all(type(value) is float and math.isfinite(value) for value in factors.fold_in.values())
-    system = algorithm.row_system(
-        config, item_factors=factors.item_factors, item_biases=factors.item_biases, fold_in=factors.fold_in
-    )
+    system = algorithm.row_system(config, factors.item_side)
     assert system.regularization == factors.fold_in["regularization"] > 0
     np.testing.assert_allclose(system.targets, factors.fold_in["seen_target"] - factors.item_biases, rtol=1e-6)
 

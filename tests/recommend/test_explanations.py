@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
-from factorbox.models.base import RowSystem
+from factorbox.models.base import ItemSide, RowSystem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Explanations
 from factorbox.recommend.explanations import explain
 from factorbox.recommend.fold_in import fold_in
@@ -57,7 +57,7 @@ def als_system_of_one(item_factors: NDArray[np.float32], *, regularization: floa
     """Return the system of als with c = 1 and α0 = 0."""
     config = ALSConfig(embedding_dim=item_factors.shape[1], alpha=1, unobserved_weight=0, regularization=regularization)
     biases = np.zeros(len(item_factors), np.float32)
-    return ALS().row_system(config, item_factors=item_factors, item_biases=biases, fold_in={})
+    return ALS().row_system(config, ItemSide(item_factors, biases))
 
 
 @given(
@@ -125,9 +125,7 @@ def test_impacts_of_als_add_up_to_the_score_of_the_folded_in_user(
         alpha=2.0,
     )
     trained = ALS().fit(interactions, config=config, random_state=seed % 1000)
-    system = ALS().row_system(
-        config, item_factors=trained.item_factors, item_biases=trained.item_biases, fold_in=trained.fold_in
-    )
+    system = ALS().row_system(config, trained.item_side)
     histories = interactions.by_user()
     ranking = ranking_of(*(list(range(40)) for _ in range(20)))
     found = explain(system, histories=histories, ranking=ranking, counts=np.full(20, ALL))

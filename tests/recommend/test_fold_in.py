@@ -15,7 +15,7 @@ from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
-from factorbox.models.base import RowSystem
+from factorbox.models.base import ItemSide, RowSystem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import starts_of, taken
 from row_system_support import (
@@ -40,7 +40,7 @@ def als_system(
         alpha=alpha,
     )
     biases = np.zeros(len(item_factors), np.float32)
-    return ALS().row_system(config, item_factors=item_factors, item_biases=biases, fold_in={})
+    return ALS().row_system(config, ItemSide(item_factors, biases))
 
 
 def assert_training_users_get_themselves(interactions: Interactions, *, asked: ALSConfig, random_state: int) -> None:
@@ -51,9 +51,7 @@ def assert_training_users_get_themselves(interactions: Interactions, *, asked: A
     """
     config = ALS().resolved(asked, interactions=interactions)
     trained = ALS().fit(interactions, config=asked, random_state=random_state)
-    system = ALS().row_system(
-        config, item_factors=trained.item_factors, item_biases=trained.item_biases, fold_in=trained.fold_in
-    )
+    system = ALS().row_system(config, trained.item_side)
     histories = interactions.by_user()
     folded, biases = fold_in(system, histories)
     assert not biases.any()
@@ -112,9 +110,7 @@ def test_with_default_hyperparameters_a_training_user_gets_the_stored_vector(
     asked = ALSConfig(embedding_dim=embedding_dim)
     config = ALS().resolved(asked, interactions=interactions)
     trained = ALS().fit(interactions, config=asked, random_state=1)
-    system = ALS().row_system(
-        config, item_factors=trained.item_factors, item_biases=trained.item_biases, fold_in=trained.fold_in
-    )
+    system = ALS().row_system(config, trained.item_side)
     folded, _ = fold_in(system, interactions.by_user())
     np.testing.assert_allclose(folded, trained.user_factors, rtol=0, atol=1e-4 * np.abs(trained.user_factors).max())
     h = trained.item_factors.T.astype(np.float64)

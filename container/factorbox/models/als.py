@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from factorbox.data.feedback import IMPLICIT, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
@@ -30,6 +31,8 @@ from factorbox.models.base import (
     Device,
     Epoch,
     Factors,
+    ItemSide,
+    Link,
     RowSystem,
     Watch,
     embedding_dim_option,
@@ -76,7 +79,15 @@ class ALS:
 
     name = "als"
     config = ALSConfig
-    uses_weights = True
+    explains = True
+
+    def feedback(self, config: ALSConfig) -> Feedback:
+        """Return that weights are confidences."""
+        return IMPLICIT
+
+    def link(self, config: ALSConfig) -> Link:
+        """Return that scores are what the model ranks by."""
+        return "identity"
 
     def resolved(self, config: ALSConfig, *, interactions: Interactions) -> ALSConfig:
         """Fill in alpha."""
@@ -120,25 +131,12 @@ class ALS:
                         f" (now {config.regularization:g}) or unobserved_weight (now {config.unobserved_weight:g}),"
                         f" or lower alpha (now {alpha:g}) if weights are very large"
                     )
-                watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started))
+                snapshot = partial(_factors, users, items, epochs=completed, train_loss=train_loss)
+                watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started, snapshot))
             sweeps.update(users, fixed=items, exact=True, should_stop=_never)
-        return Factors(
-            user_factors=users.factors,
-            item_factors=items.factors,
-            user_biases=np.zeros(interactions.n_users, dtype=np.float32),
-            item_biases=np.zeros(interactions.n_items, dtype=np.float32),
-            epochs=completed,
-            train_loss=train_loss,
-        )
+        return _factors(users, items, epochs=completed, train_loss=train_loss)
 
-    def row_system(
-        self,
-        config: ALSConfig,
-        *,
-        item_factors: NDArray[np.float32],
-        item_biases: NDArray[np.float32],
-        fold_in: Mapping[str, float],
-    ) -> RowSystem:
+    def row_system(self, config: ALSConfig, items: ItemSide) -> RowSystem:
         """Return the system that the last half-sweep of `fit` solves for each user.
 
         There are no item biases, and nothing beside the configuration is needed.
@@ -150,11 +148,11 @@ class ALS:
         """
         if config.alpha is None:
             raise AlgorithmError("als folds users in by the resolved configuration, and this one has no alpha")
-        n_items, d = item_factors.shape
+        n_items, d = items.item_factors.shape
         with Threads(1) as threads:
-            gram = gram_matrix(item_factors, torch.float64, threads=threads)
+            gram = gram_matrix(items.item_factors, torch.float64, threads=threads)
         return RowSystem(
-            item_factors=item_factors,
+            item_factors=items.item_factors,
             has_bias=False,
             gram=config.unobserved_weight * gram.numpy(),
             constant=np.zeros(d),
@@ -178,6 +176,17 @@ def _side(rows: Rows, *, other_side: int, config: ALSConfig) -> Side:
     # From torch, whose memory begins at multiples of 64 bytes: MKL promises the same bits in every run for those only.
     factors = torch.zeros(len(penalties), config.embedding_dim).numpy()
     return Side(rows=rows, penalties=penalties, factors=factors)
+
+
+def _factors(users: Side, items: Side, *, epochs: int, train_loss: float) -> Factors:
+    return Factors(
+        user_factors=users.factors,
+        item_factors=items.factors,
+        user_biases=np.zeros(len(users.factors), dtype=np.float32),
+        item_biases=np.zeros(len(items.factors), dtype=np.float32),
+        epochs=epochs,
+        train_loss=train_loss,
+    )
 
 
 def _alpha(config: ALSConfig, *, interactions: Interactions) -> float:

@@ -19,18 +19,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from factorbox.data.feedback import PAIRS, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
-from factorbox.models.base import Algorithm, Device, Epoch, Factors, RowSystem, Watch
+from factorbox.models.base import Algorithm, Device, Epoch, Factors, ItemSide, Link, RowSystem, Watch
 from factorbox.models.sampled_config import (
     AdaptiveHingeConfig,
     BPRConfig,
@@ -52,13 +53,21 @@ class SampledFactorization:
     Weights are not used: each distinct pair is drawn once an epoch.
     """
 
-    uses_weights = False
+    explains = True
 
     def __init__(self, name: str, loss: SampledLoss, config: type[SampledConfig], *, fold_in: FoldInScales) -> None:
         self.name = name
         self.config: type[Any] = config
         self._loss = loss
         self.fold_in_scales = fold_in
+
+    def feedback(self, config: SampledConfig) -> Feedback:
+        """Return that weights are ignored."""
+        return PAIRS
+
+    def link(self, config: SampledConfig) -> Link:
+        """Return that scores are what the model ranks by."""
+        return "identity"
 
     def resolved(self, config: SampledConfig, *, interactions: Interactions) -> SampledConfig:
         """Return the configuration as it is: no default depends on the data."""
@@ -93,21 +102,15 @@ class SampledFactorization:
                 if mean_loss is None:
                     break
                 epochs, train_loss = epochs + 1, mean_loss
-                watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started))
+                snapshot = partial(training.factors, epochs=epochs, train_loss=train_loss)
+                watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started, snapshot))
             factors = training.factors(epochs=epochs, train_loss=train_loss)
         constants = fold_in_constants(factors, interactions=interactions, scales=self.fold_in_scales)
         return replace(factors, fold_in=constants)
 
-    def row_system(
-        self,
-        config: SampledConfig,
-        *,
-        item_factors: NDArray[np.float32],
-        item_biases: NDArray[np.float32],
-        fold_in: Mapping[str, float],
-    ) -> RowSystem:
+    def row_system(self, config: SampledConfig, items: ItemSide) -> RowSystem:
         """Return the ridge regression of `factorbox.models.sampled_fold_in`, which does not depend on `config`."""
-        return row_system(item_factors=item_factors, item_biases=item_biases, constants=fold_in)
+        return row_system(item_factors=items.item_factors, item_biases=items.item_biases, constants=items.fold_in)
 
     def memory(self, *, users: int, items: int, pairs: int, config: SampledConfig) -> int:
         """Estimate the bytes that `fit` needs beside the interactions themselves."""

@@ -65,12 +65,12 @@ def explain(system: RowSystem, *, histories: Rows, ranking: Ranking, counts: NDA
     impacts = np.empty(indptr[-1], dtype=np.float32)
     baselines = np.where(wanted > 0, system.offsets[explained], np.float32(np.nan))
     own_impacts = np.full(len(explained), np.nan, dtype=np.float32)
-    c = system.confidences(histories.weights)
+    terms = system.terms(histories)
     failed = explain_rows(
         histories.indptr,
         histories.indices,
-        c,
-        c * system.targets[histories.indices],
+        terms.c,
+        terms.f * terms.p,
         system.item_factors,
         system.gram,
         system.constant,

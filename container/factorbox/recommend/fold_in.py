@@ -40,12 +40,12 @@ def fold_in(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], ND
     requests, d = len(histories.counts), system.item_factors.shape[1]
     factors = np.empty((requests, d), dtype=np.float32)
     biases = np.empty(requests, dtype=np.float32)
-    c = system.confidences(histories.weights)
+    terms = system.terms(histories)
     failed = solve_histories(
         histories.indptr,
         histories.indices,
-        c,
-        c * system.targets[histories.indices],
+        terms.c,
+        terms.f * terms.p,
         system.item_factors,
         system.gram,
         system.constant,
