@@ -40,8 +40,19 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
     sealed(folder, manifest)
 
 
+def as_version_2(folder: Path) -> None:
+    """Turn the folder of a model without layers and global mean into what was written before there were any."""
+
+    def older(manifest: dict[str, Any]) -> None:
+        manifest["format_version"] = 2
+        del manifest["global_mean"], manifest["layers"]
+
+    edit_manifest(folder, older)
+
+
 def as_version_1(folder: Path) -> None:
     """Turn a model folder into what the first factorbox wrote."""
+    as_version_2(folder)
     batch = pa.ipc.open_file(folder / "items.arrow").get_batch(0).select(["item_id"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
@@ -53,7 +64,6 @@ def as_version_1(folder: Path) -> None:
         manifest["format_version"] = 1
         manifest["files"].pop("item_details.arrow", None)
         del manifest["fold_in"], manifest["counts"]["unavailable_items"]
-        del manifest["global_mean"], manifest["layers"]
 
     edit_manifest(folder, older)
 

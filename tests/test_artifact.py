@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from artifact_support import as_version_1, edit_manifest, rewrite
+from artifact_support import as_version_1, as_version_2, edit_manifest, rewrite
 from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
@@ -58,7 +58,12 @@ def save_rich(folder: Path, interactions: Interactions) -> None:
     artifact.save(
         folder,
         interactions=interactions,
-        factors=replace(random_factors(interactions), fold_in={"seen_target": 2, "unobserved_weight": 0.1}),
+        factors=replace(
+            random_factors(interactions),
+            fold_in={"seen_target": 2, "unobserved_weight": 0.1},
+            global_mean=3.25,
+            layers={"weights_1": np.eye(2, 3, dtype=np.float32), "output_bias": np.ones(1, np.float32)},
+        ),
         algorithm="bpr",
         hyperparameters={"epochs": 3},
         metrics={},
@@ -103,9 +108,11 @@ def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> No
     assert loaded.available.tolist() == [True] * 5
     assert loaded.item_details is None
     assert loaded.fold_in == {}
+    assert loaded.global_mean == 0
+    assert loaded.layers == {}
 
 
-def test_what_is_known_of_the_items_and_the_constants_of_fold_in_are_kept(
+def test_what_is_known_of_the_items_and_all_that_few_models_have_is_kept(
     rich_folder: Path, interactions: Interactions
 ) -> None:
     loaded = artifact.load(rich_folder)
@@ -117,6 +124,13 @@ def test_what_is_known_of_the_items_and_the_constants_of_fold_in_are_kept(
     assert loaded.item_details.of(1) is None
     assert loaded.item_details.of(4) == {"title": "", "item_id": "🎬 é"}
     assert loaded.fold_in == {"seen_target": 2.0, "unobserved_weight": 0.1}
+    assert loaded.global_mean == 3.25
+    assert {name: layer.tolist() for name, layer in loaded.layers.items()} == {
+        "weights_1": [[1, 0, 0], [0, 1, 0]],
+        "output_bias": [1],
+    }
+    assert loaded.item_side.fold_in == loaded.fold_in
+    assert loaded.item_side.layers is loaded.layers
     again = rich_folder.parent / "again"
     save_rich(again, interactions)
     assert {path.name: path.read_bytes() for path in again.iterdir()} == {
@@ -134,10 +148,15 @@ def test_details_are_views_of_the_file(rich_folder: Path) -> None:
         assert any(start <= buffer.address < end for start, end in edges)
 
 
-def test_a_model_without_details_removes_those_of_the_one_before(rich_folder: Path, interactions: Interactions) -> None:
+def test_a_model_without_details_and_layers_removes_those_of_the_one_before(
+    rich_folder: Path, interactions: Interactions
+) -> None:
     save(rich_folder, interactions)
     assert not (rich_folder / "item_details.arrow").exists()
-    assert artifact.load(rich_folder).item_details is None
+    assert not (rich_folder / "layers.safetensors").exists()
+    loaded = artifact.load(rich_folder)
+    assert loaded.item_details is None
+    assert loaded.layers == {}
 
 
 def test_a_model_of_format_version_1_loads_with_all_items_available(folder: Path, interactions: Interactions) -> None:
@@ -151,9 +170,28 @@ def test_a_model_of_format_version_1_loads_with_all_items_available(folder: Path
     assert np.array_equal(loaded.item_factors, random_factors(interactions).item_factors)
 
 
-def test_a_constant_of_fold_in_that_is_not_finite_is_not_saved(tmp_path: Path, interactions: Interactions) -> None:
-    factors = replace(random_factors(interactions), fold_in={"seen_target": float("nan")})
-    with pytest.raises(AlgorithmError, match="fold-in are not finite"):
+def test_a_model_of_format_version_2_loads_without_global_mean(folder: Path, interactions: Interactions) -> None:
+    as_version_2(folder)
+    loaded = artifact.load(folder)
+    assert loaded.manifest["format_version"] == 2
+    assert loaded.global_mean == 0
+    assert loaded.layers == {}
+    assert np.array_equal(loaded.item_factors, random_factors(interactions).item_factors)
+
+
+@pytest.mark.parametrize(
+    "change", [{"fold_in": {"seen_target": float("nan")}}, {"global_mean": float("inf")}], ids=["fold_in", "mean"]
+)
+def test_a_constant_that_is_not_finite_is_not_saved(
+    tmp_path: Path, interactions: Interactions, change: dict[str, Any]
+) -> None:
+    with pytest.raises(AlgorithmError, match="the global mean or a constant of fold-in is not finite"):
+        save(tmp_path / "model", interactions, replace(random_factors(interactions), **change))
+
+
+def test_a_layer_that_is_not_finite_is_not_saved(tmp_path: Path, interactions: Interactions) -> None:
+    factors = replace(random_factors(interactions), layers={"output_bias": np.array([np.nan], np.float32)})
+    with pytest.raises(AlgorithmError, match="output_bias is not finite"):
         save(tmp_path / "model", interactions, factors)
 
 
@@ -262,7 +300,14 @@ def test_the_arrays_are_views_of_the_files(folder: Path) -> None:
         assert any(start <= array.ctypes.data < end for start, end in mapped)
 
 
-FILES = ("manifest.json", "factors.safetensors", "users.arrow", "items.arrow", "item_details.arrow")
+FILES = (
+    "manifest.json",
+    "factors.safetensors",
+    "layers.safetensors",
+    "users.arrow",
+    "items.arrow",
+    "item_details.arrow",
+)
 
 
 def flip(content: bytes) -> bytes:
@@ -322,8 +367,8 @@ def test_any_changed_character_of_the_manifest_is_noticed(folder: Path, position
 
 
 def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
-    edit_manifest(folder, lambda manifest: manifest.update(format_version=3))
-    with pytest.raises(PlatformError, match=r"has format version 3, and this factorbox reads up to 2"):
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=4))
+    with pytest.raises(PlatformError, match=r"has format version 4, and this factorbox reads up to 3"):
         artifact.load(folder)
 
 
@@ -349,6 +394,11 @@ def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
         lambda m: m["fold_in"].update(a="2"),
         lambda m: m["fold_in"].update(a=True),
         lambda m: m["fold_in"].update(a=None),
+        lambda m: m.pop("global_mean"),
+        lambda m: m.update(global_mean="3"),
+        lambda m: m.pop("layers"),
+        lambda m: m.update(layers=[]),
+        lambda m: m["layers"].update(output_bias=[1]),
         lambda m: m["files"].pop("users.arrow"),
         lambda m: m["files"].update({"../x": {"bytes": 0, "sha256": ""}}),
         lambda m: m["files"].update({"users.arrow": {"bytes": 1}}),
@@ -359,6 +409,26 @@ def test_a_manifest_that_makes_no_sense_is_refused(folder: Path, change: Callabl
     edit_manifest(folder, change)
     with pytest.raises(PlatformError, match="damaged"):
         artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(layers={}),
+        lambda m: m["layers"].update(output_bias=[2]),
+        lambda m: m["layers"].update(output_bias=["1"]),
+        lambda m: m["layers"].update(output_bias=1),
+        lambda m: m["layers"].pop("output_bias"),
+        lambda m: m["layers"].update(more=[1]),
+        lambda m: m["files"].pop("layers.safetensors"),
+    ],
+)
+def test_layers_that_are_not_what_the_manifest_says_are_refused(
+    rich_folder: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    edit_manifest(rich_folder, change)
+    with pytest.raises(PlatformError, match="damaged"):
+        artifact.load(rich_folder)
 
 
 def test_vouched_for_files_of_the_wrong_shape_are_refused(folder: Path, tmp_path: Path) -> None:
