@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from factorbox.data import csv_fast, csv_strict
 from factorbox.data.batches import Batch
 from factorbox.data.columns import ReadOptions
+from factorbox.data.feedback import CELLS, COUNTS, IMPLICIT, RATINGS, Feedback
 from factorbox.errors import UserError
 
 
@@ -30,41 +31,51 @@ def rows_of(batches: list[Batch]) -> list[tuple[Any, ...]]:
         users = batch.users.texts.take(batch.users.codes).to_pylist()
         items = batch.items.texts.take(batch.items.codes).to_pylist()
         weights = batch.weights.tolist() if batch.weights is not None else [None] * len(users)
-        rows += zip(users, items, weights, strict=True)
+        times = batch.times.tolist() if batch.times is not None else [None] * len(users)
+        rows += zip(users, items, weights, times, strict=True)
     return rows
 
 
 def span_of(batches: list[Batch]) -> tuple[int, int] | None:
-    times = [batch.times for batch in batches if batch.times is not None]
+    times = [batch.span for batch in batches if batch.span is not None]
     return (min(first for first, _ in times), max(last for _, last in times)) if times else None
 
 
-def read_fast(data: bytes, *, options: ReadOptions, executor: Executor, block_bytes: int) -> list[Batch] | None:
+def read_fast(
+    data: bytes, *, options: ReadOptions, executor: Executor, block_bytes: int, feedback: Feedback = IMPLICIT
+) -> list[Batch] | None:
     """Read with the fast parser; None where it refuses."""
     try:
         return csv_fast.parse(
-            io.BytesIO(data), name="x.csv", options=options, executor=executor, block_bytes=block_bytes
+            io.BytesIO(data),
+            name="x.csv",
+            options=options,
+            feedback=feedback,
+            executor=executor,
+            block_bytes=block_bytes,
         )
     except csv_fast.Refused:
         return None
 
 
-def read_strict(data: bytes, *, options: ReadOptions) -> list[Batch]:
-    return list(csv_strict.parse(io.BytesIO(data), name="x.csv", options=options))
+def read_strict(data: bytes, *, options: ReadOptions, feedback: Feedback) -> list[Batch]:
+    return list(csv_strict.parse(io.BytesIO(data), name="x.csv", options=options, feedback=feedback))
 
 
-def agree(data: bytes, *, options: ReadOptions, executor: Executor, block_bytes: int) -> bool:
+def agree(
+    data: bytes, *, options: ReadOptions, executor: Executor, block_bytes: int, feedback: Feedback = IMPLICIT
+) -> bool:
     """Check the one-sided agreement; tell whether the fast parser accepted."""
     try:
-        fast = read_fast(data, options=options, executor=executor, block_bytes=block_bytes)
+        fast = read_fast(data, options=options, executor=executor, block_bytes=block_bytes, feedback=feedback)
     except UserError as header_error:
         with pytest.raises(UserError) as caught:
-            read_strict(data, options=options)
+            read_strict(data, options=options, feedback=feedback)
         assert str(caught.value) == str(header_error)
         return False
     if fast is None:
         return False
-    strict = read_strict(data, options=options)
+    strict = read_strict(data, options=options, feedback=feedback)
     assert rows_of(fast) == rows_of(strict)
     assert span_of(fast) == span_of(strict)
     assert sum(batch.dropped for batch in fast) == sum(batch.dropped for batch in strict)
@@ -119,6 +130,7 @@ options = st.builds(
     ReadOptions, delimiter=st.sampled_from([",", ",", ";", "tab", " "]), min_rating=st.sampled_from([None, 2.0])
 )
 block_sizes = st.sampled_from([16, 40, 64, 1 << 16])
+feedbacks = st.sampled_from([IMPLICIT, RATINGS, COUNTS, CELLS])
 
 
 @st.composite
@@ -152,13 +164,14 @@ def files(draw: st.DrawFn, *, oddity: int) -> bytes:
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=files(oddity=12), min_rating=st.sampled_from([None, 2.0]), block_bytes=block_sizes)
+@given(data=files(oddity=12), min_rating=st.sampled_from([None, 2.0]), block_bytes=block_sizes, feedback=feedbacks)
 def test_fast_accepts_only_what_strict_reads_the_same(
-    executor: Executor, data: bytes, min_rating: float | None, block_bytes: int
+    executor: Executor, data: bytes, min_rating: float | None, block_bytes: int, feedback: Feedback
 ) -> None:
     for delimiter in (",", ";", "tab"):
         choice = ReadOptions(delimiter=delimiter, min_rating=min_rating)
-        event(f"accepted: {agree(data, options=choice, executor=executor, block_bytes=block_bytes)}")
+        accepted = agree(data, options=choice, executor=executor, block_bytes=block_bytes, feedback=feedback)
+        event(f"accepted: {accepted}")
 
 
 @settings(max_examples=300, deadline=None)
@@ -192,7 +205,10 @@ def test_fast_agrees_on_arbitrary_bytes_after_a_header(
 @pytest.mark.parametrize("weight", ODD_NUMBERS)
 def test_fast_agrees_on_each_odd_weight(executor: Executor, weight: bytes) -> None:
     data = b"user_id,item_id,weight\na,b,1\nc,d," + weight + b"\n"
-    agree(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16)
+    for feedback in (IMPLICIT, RATINGS, COUNTS):
+        for min_rating in (None, 0.5):
+            choice = ReadOptions(min_rating=min_rating)
+            agree(data, options=choice, executor=executor, block_bytes=1 << 16, feedback=feedback)
 
 
 @pytest.mark.parametrize("first", ODD_TIMES)
@@ -200,7 +216,8 @@ def test_fast_agrees_on_each_pair_of_odd_times(executor: Executor, first: bytes)
     for second in ODD_TIMES:
         for block_bytes in (1, 1 << 16):
             data = b"user_id,item_id,timestamp\na,b," + first + b"\nc,d," + second + b"\n"
-            agree(data, options=ReadOptions(), executor=executor, block_bytes=block_bytes)
+            for feedback in (IMPLICIT, CELLS):
+                agree(data, options=ReadOptions(), executor=executor, block_bytes=block_bytes, feedback=feedback)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +236,35 @@ def test_fast_agrees_on_each_pair_of_odd_times(executor: Executor, first: bytes)
 )
 def test_fast_accepts_well_formed_files(executor: Executor, data: bytes) -> None:
     assert agree(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16)
+
+
+@pytest.mark.parametrize(
+    ("rating", "feedbacks_that_take_it"),
+    [
+        (b"-3.4e38", [RATINGS]),
+        (b"-1", [RATINGS]),
+        (b"0", [RATINGS, COUNTS, CELLS]),
+        (b"-0.0", [RATINGS, COUNTS, CELLS]),
+        (b"1e-40", [RATINGS, COUNTS, CELLS]),
+        (b"0.5", [IMPLICIT, RATINGS, COUNTS, CELLS]),
+        (b"3.5e38", []),
+        (b"-3.5e38", []),
+    ],
+)
+def test_fast_accepts_the_range_of_each_kind_of_feedback(
+    executor: Executor, rating: bytes, feedbacks_that_take_it: list[Feedback]
+) -> None:
+    data = b"user_id,item_id,rating\na,b," + rating + b"\n"
+    for feedback in (IMPLICIT, RATINGS, COUNTS, CELLS):
+        accepted = agree(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16, feedback=feedback)
+        assert accepted is (feedback in feedbacks_that_take_it)
+
+
+def test_only_ratings_keep_the_time_of_each_row(executor: Executor) -> None:
+    data = b"user_id,item_id,rating,timestamp\na,b,1,1700000000\nc,d,2,1700000000.25\n"
+    for feedback, times in ((IMPLICIT, [None, None]), (RATINGS, [1_700_000_000_000_000, 1_700_000_000_250_000])):
+        batches = read_fast(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16, feedback=feedback)
+        assert batches is not None and [row[-1] for row in rows_of(batches)] == times
 
 
 def test_fast_accepts_the_same_rows_in_blocks_of_any_size(executor: Executor) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from factorbox.data.feedback import CELLS, COUNTS, IMPLICIT, RATINGS, Feedback
 from factorbox.data.reading import ReadOptions, read_interactions
 from factorbox.errors import UserError
 
@@ -132,6 +135,38 @@ def test_times_and_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 def test_a_time_out_of_range_is_named_whatever_its_unit(tmp_path: Path, times: pa.Array, value: str) -> None:
     message = refusal(save(tmp_path, user=["a", "b"], item=["p", "q"], timestamp=times))
     assert f"bad time '{value}' in part-0, row 2, column 'timestamp': it lies outside the years 1 to 9999" in message
+
+
+def verdict(folder: Path, feedback: Feedback, min_rating: float | None) -> tuple[str, list[float]]:
+    """Return why a channel is refused, without place and value, or which weights are read."""
+    try:
+        data, _ = read_interactions(folder, options=ReadOptions(min_rating=min_rating), feedback=feedback)
+    except UserError as error:
+        return str(error).rpartition(": ")[2], []
+    return "", data.weights.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.floats() | st.floats(-2, 5), st.integers(-(10**9), 10**10)), min_size=1, max_size=4),
+    feedback=st.sampled_from([IMPLICIT, RATINGS, COUNTS, CELLS]),
+    min_rating=st.sampled_from([None, 1.0]),
+)
+@example(rows=[(-1.0, 1)], feedback=CELLS, min_rating=None)
+@example(rows=[(1.0, 2), (2.0, 1), (3.0, 1)], feedback=RATINGS, min_rating=None)
+def test_parquet_takes_the_weights_and_times_that_csv_takes(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[float, int]],
+    feedback: Feedback,
+    min_rating: float | None,
+) -> None:
+    ids = ["a", "b", "a", "a"][: len(rows)]
+    as_csv, as_parquet = tmp_path_factory.mktemp("csv"), tmp_path_factory.mktemp("parquet")
+    lines = [f"{user},p,{rating!r},{time}\n" for user, (rating, time) in zip(ids, rows, strict=True)]
+    (as_csv / "a.csv").write_text("user,item,rating,timestamp\n" + "".join(lines))
+    ratings, times = zip(*rows, strict=True)
+    save(as_parquet, user=ids, item=["p"] * len(rows), rating=ratings, timestamp=times)
+    assert verdict(as_parquet, feedback, min_rating) == verdict(as_csv, feedback, min_rating)
 
 
 def test_a_file_without_columns_is_refused(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_the_result_does_not_depend_on_threads(tmp_path: Path, threads: int) -> 
         ("c,d,1_0", "bad weight '1_0' in a.csv, line 4"),
         ("c,d,0x1", "bad weight '0x1' in a.csv, line 4"),
         ("c,d,1e400", "bad weight '1e400' in a.csv, line 4"),
-        ("c,d,-1", "set the hyperparameter min_rating to drop low values"),
+        ("c,d,-1", "or set the hyperparameter min_rating to drop low values (not with filters=any)"),
         ("c,d,0", "bad weight '0' in a.csv, line 4"),
         ('"c,d,1', "a quotation mark is not closed in a.csv, line 4"),
         ('"c"x,d,1', "text after a closing quotation mark in a.csv, line 4"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from factorbox.data.columns import Columns
-from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
+from factorbox.data.feedback import Feedback
 from factorbox.data.folding import Block
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
@@ -51,6 +52,8 @@ class Batch:
     weights
         float32, (rows,); None without a weight column.
     times
+        int64, (rows,): microseconds since 1970; None without a time column, and where no rating depends on them.
+    span
         First and last moment in microseconds since 1970; None without a time column or without rows.
     dropped
         Rows below `min_rating`, which are not in here.
@@ -60,7 +63,8 @@ class Batch:
     users: Coded
     items: Coded
     weights: NDArray[np.float32] | None
-    times: tuple[int, int] | None
+    times: NDArray[np.int64] | None
+    span: tuple[int, int] | None
     dropped: int
 
     @property
@@ -76,15 +80,16 @@ def make_batch(
     items: Coded,
     weights: NDArray[np.float64] | None,
     times: NDArray[np.float64] | NDArray[np.int64] | None,
-    to_microseconds: Callable[[float], int],
+    to_microseconds: Callable[[NDArray[Any]], NDArray[np.int64]],
     min_rating: float | None,
+    feedback: Feedback,
 ) -> Batch:
     """Drop the rows below `min_rating` and wrap up the others.
 
     Parameters
     ----------
     times
-        (rows,), in any unit; `to_microseconds` turns the first and the last of them into microseconds.
+        (rows,), in any unit; `to_microseconds` turns an array of them into microseconds.
     """
     dropped = 0
     if weights is not None and min_rating is not None:
@@ -95,29 +100,29 @@ def make_batch(
             times = times[keep] if times is not None else None
     span = None
     if times is not None and len(times):
-        span = to_microseconds(times.min().item()), to_microseconds(times.max().item())
+        first, last = to_microseconds(np.array([times.min(), times.max()])).tolist()
+        span = first, last
     return Batch(
         columns=columns,
         users=users,
         items=items,
         weights=weights.astype(np.float32) if weights is not None else None,
-        times=span,
+        # Times choose between ratings of one pair: for all else the memory is saved.
+        times=to_microseconds(times) if times is not None and feedback.kind == "ratings" else None,
+        span=span,
         dropped=dropped,
     )
 
 
-def usable_weights(weights: NDArray[np.float64], *, min_rating: float | None) -> NDArray[np.bool_]:
-    """Mark the weights that are within the range of weights or, being finite, below `min_rating`."""
-    usable = (weights >= MIN_WEIGHT) & (weights <= MAX_WEIGHT)
-    if min_rating is not None:
-        usable |= np.isfinite(weights) & (weights < min_rating)
-    return usable
-
-
-def combine(batches: list[Batch]) -> Interactions:
-    """Build interactions from all batches of a data set, which have weights either all or none.
+def combine(batches: list[Batch], *, feedback: Feedback) -> Interactions:
+    """Build interactions from all batches of a data set, which have weights either all or none, and times likewise.
 
     The list is emptied on the way, so that at no time everything is held twice.
+
+    Parameters
+    ----------
+    batches
+        In reading order, which decides between ratings of one pair.
 
     Raises
     ------
@@ -130,12 +135,22 @@ def combine(batches: list[Batch]) -> Interactions:
     for batch, indices in zip(batches, user_indices, strict=True):
         rows_per_user[indices] += np.bincount(batch.users.codes, minlength=len(indices))
 
+    for parts in (batches, user_indices, item_indices):
+        parts.reverse()
+
     def blocks() -> Iterator[Block]:
         while batches:
             batch = batches.pop()
-            yield user_indices.pop()[batch.users.codes], item_indices.pop()[batch.items.codes], batch.weights
+            yield Block(
+                users=user_indices.pop()[batch.users.codes],
+                items=item_indices.pop()[batch.items.codes],
+                weights=batch.weights,
+                times=batch.times,
+            )
 
-    return Interactions.from_blocks(user_ids, item_ids, blocks=blocks(), rows_per_user=rows_per_user)
+    return Interactions.from_blocks(
+        user_ids, item_ids, blocks=blocks(), rows_per_user=rows_per_user, latest=feedback.kind == "ratings"
+    )
 
 
 def _unify(texts: list[pa.StringArray], *, what: str) -> tuple[Ids, list[NDArray[np.int32]]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from factorbox.data.feedback import IMPLICIT, Feedback
 from factorbox.data.fields import is_number, is_unicode, shortened
 from factorbox.errors import UserError
 from factorbox.options import check_ranges, option
@@ -119,7 +120,7 @@ def normalized(name: str) -> str:
     return name.lower().replace("_", "")
 
 
-def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> Columns:
+def find_columns(names: Sequence[str], *, place: str, options: ReadOptions, feedback: Feedback = IMPLICIT) -> Columns:
     """Find the roles among the column names of one file.
 
     Parameters
@@ -128,11 +129,14 @@ def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> C
         The header.
     place
         File and line of the header, for errors.
+    feedback
+        What the weights are taken for, which decides whether there must be any.
 
     Raises
     ------
     UserError
-        Where user or item has no column, a role has two, or a named column does not exist.
+        Where user or item has no column, or the weight that `min_rating` or the feedback needs; where a role has two,
+        or a named column does not exist.
     """
     named = options.named_columns
     positions: dict[Role, int] = {}
@@ -148,6 +152,12 @@ def find_columns(names: Sequence[str], *, place: str, options: ReadOptions) -> C
         raise UserError(
             f"min_rating={options.min_rating:g} needs a weight column, and there is none in {place}: found "
             f"{_listed(names)}; name one with the hyperparameter weight_column, or leave min_rating out"
+        )
+    if feedback.needs_weights and "weight" not in positions:
+        rest = [name for k, name in enumerate(names) if k not in positions.values()]
+        raise UserError(
+            f"no column with ratings in {place}: found {_listed(names)}; {_ratings_remedy(rest)}, or choose an "
+            "algorithm that needs no ratings, such as als"
         )
     return Columns(names=tuple(names), positions=MappingProxyType(positions))
 
@@ -260,6 +270,16 @@ def _naming_remedy(role: Role, names: Sequence[str], *, named: Mapping[Role, str
     if any(_plays(some, name, named=named) for some in SPELLINGS for name in names):
         return remedy
     return f"{remedy}; if these are values, the header is missing: add a first line such as 'user_id,item_id'"
+
+
+def _ratings_remedy(names: Sequence[str]) -> str:
+    """Say how a column of ratings is found, given the columns without a role."""
+    near = _near_spelling("weight", names)
+    if _hidden_by_encoding(near, names):
+        return _SAVE_AS_UTF8
+    if near is not None:
+        return f"rename {shortened(near)} to rating or set the hyperparameter weight_column to {shortened(near)}"
+    return "name theirs rating, or set the hyperparameter weight_column to its name"
 
 
 def _plays(role: Role, name: str, *, named: Mapping[Role, str]) -> bool:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -19,16 +19,20 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from factorbox.data.batches import Batch, Coded, make_batch, usable_weights
+from factorbox.data.batches import Batch, Coded, make_batch
 from factorbox.data.columns import Columns, ReadOptions, find_columns
 from factorbox.data.csv_strict import BOM, Dialect
-from factorbox.data.fields import common_time_kind, epoch_microseconds, is_moment, is_number
+from factorbox.data.feedback import Feedback
+from factorbox.data.fields import all_epoch_microseconds, common_time_kind, is_moment, is_number
+from factorbox.data.weights import WeightRule
 
 BLOCK_BYTES = 8 << 20
 """Bytes that one task parses."""
 
 # Longer lines are legal up to the strict parser's limits, which count characters and fields as well.
 _MAX_LINE_BYTES = 1 << 16
+
+_ToMicroseconds = Callable[[NDArray[Any]], NDArray[np.int64]]
 
 _ID = pa.dictionary(pa.int32(), pa.string())
 _NAIVE, _ZONED = pa.timestamp("us"), pa.timestamp("us", tz="UTC")
@@ -43,6 +47,7 @@ def parse(
     *,
     name: str,
     options: ReadOptions,
+    feedback: Feedback,
     executor: Executor,
     ahead: int = 2,
     block_bytes: int = BLOCK_BYTES,
@@ -51,7 +56,7 @@ def parse(
 
     Parameters
     ----------
-    stream, name, options
+    stream, name, options, feedback
         As in the strict parser.
     executor
         Runs the tasks; pyarrow releases the GIL in them.
@@ -69,7 +74,7 @@ def parse(
     """
     blocks = _blocks(stream, block_bytes=block_bytes)
     first = next(blocks, b"").removeprefix(BOM)
-    task, body = _task(first, name=name, options=options)
+    task, body = _task(first, name=name, options=options, feedback=feedback)
     batches: list[Batch] = []
     kinds: set[str] = set()
     running: deque[Future[_Parsed]] = deque()
@@ -108,6 +113,7 @@ class _Task:
 
     columns: Columns
     options: ReadOptions
+    rule: WeightRule
     time_type: pa.DataType | None
 
     def __call__(self, block: bytes) -> _Parsed:
@@ -120,9 +126,9 @@ class _Task:
         weights, times, kind = None, None, "any"
         if "weight" in self.columns.positions:
             weights = table.column("weight").to_numpy()
-            if not usable_weights(weights, min_rating=self.options.min_rating).all():
+            if not self.rule.usable(weights).all():
                 raise Refused("a weight out of range")
-        to_microseconds: Callable[[float], int] = int
+        to_microseconds: _ToMicroseconds = np.asarray
         if "time" in self.columns.positions:
             times, kind, to_microseconds = _times(table.column("time"))
         batch = make_batch(
@@ -132,7 +138,8 @@ class _Task:
             weights=weights,
             times=times,
             to_microseconds=to_microseconds,
-            min_rating=self.options.min_rating,
+            min_rating=self.rule.min_rating,
+            feedback=self.rule.feedback,
         )
         return _Parsed(batch=batch, time_kinds=frozenset({kind} - {"any"}))
 
@@ -175,7 +182,7 @@ def _blocks(stream: BinaryIO, *, block_bytes: int) -> Iterator[bytes]:
         yield rest
 
 
-def _task(block: bytes, *, name: str, options: ReadOptions) -> tuple[_Task, bytes]:
+def _task(block: bytes, *, name: str, options: ReadOptions, feedback: Feedback) -> tuple[_Task, bytes]:
     """Read the header of the first block; return what parses the rest, and the rest."""
     start, line = 0, 0
     while True:
@@ -188,12 +195,13 @@ def _task(block: bytes, *, name: str, options: ReadOptions) -> tuple[_Task, byte
             raise Refused("no header")
     _check_text(text, delimiter=options.separator)
     header = _fields(text, options=options)
-    columns = find_columns(header, place=f"{name}, line {line}", options=options)
+    columns = find_columns(header, place=f"{name}, line {line}", options=options, feedback=feedback)
     body = block[start:]
     time_type = None
     if "time" in columns.positions:
         time_type = _time_type(body, position=columns.positions["time"], options=options)
-    return _Task(columns=columns, options=options, time_type=time_type), body
+    rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
+    return _Task(columns=columns, options=options, rule=rule, time_type=time_type), body
 
 
 def _fields(line: bytes, *, options: ReadOptions) -> list[str]:
@@ -223,18 +231,18 @@ def _ids(column: pa.ChunkedArray) -> Coded:
     return coded
 
 
-def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64] | NDArray[np.int64], str, Callable[[float], int]]:
+def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64] | NDArray[np.int64], str, _ToMicroseconds]:
     """Check the times of a block; return them, their kind, and how they become microseconds."""
     if pa.types.is_timestamp(column.type):
         moments: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
         if not (is_moment(int(moments.min())) and is_moment(int(moments.max()))):
             raise Refused("a time out of range")
-        return moments, "ISO 8601", int
+        return moments, "ISO 8601", np.asarray
     numbers: NDArray[np.float64] = column.to_numpy()
     kind = common_time_kind(numbers)
     if kind is None:
         raise Refused("a time out of range, or of another kind")
-    return numbers, kind, lambda number: epoch_microseconds(number, kind=kind)
+    return numbers, kind, lambda some: all_epoch_microseconds(some, kind=kind)
 
 
 def _check_text(block: bytes, *, delimiter: str) -> None:

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from factorbox.data.batches import Batch, Coded, make_batch
 from factorbox.data.columns import Columns, ReadOptions, Role, find_columns
+from factorbox.data.feedback import Feedback
 from factorbox.data.fields import (
-    MAX_WEIGHT,
-    MIN_WEIGHT,
     TIME_RULE,
     epoch_microseconds,
     id_fault,
@@ -22,8 +21,8 @@ from factorbox.data.fields import (
     parse_number,
     shortened,
     time_kind,
-    weight_fault,
 )
+from factorbox.data.weights import WeightRule
 from factorbox.errors import UserError
 
 MAX_LINE_BYTES = 1 << 20
@@ -46,7 +45,7 @@ class Dialect(csv.Dialect):
     strict = True
 
 
-def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batch]:
+def parse(stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedback) -> Iterator[Batch]:
     """Read one CSV file.
 
     Parameters
@@ -55,6 +54,8 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batc
         The bytes of the file, unpacked.
     name
         The file as errors name it.
+    feedback
+        What the weights are taken for.
 
     Raises
     ------
@@ -63,8 +64,8 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batc
     """
     rows_below = records(stream, name=name, delimiter=options.separator)
     line, header = next_header(rows_below, name=name)
-    columns = find_columns(header, place=f"{name}, line {line}", options=options)
-    rows = _Rows(name=name, columns=columns, options=options)
+    columns = find_columns(header, place=f"{name}, line {line}", options=options, feedback=feedback)
+    rows = _Rows(name=name, columns=columns, rule=WeightRule(feedback=feedback, min_rating=options.min_rating))
     for line, fields in rows_below:
         rows.add(fields, line=line)
         if rows.pending >= _BATCH_ROWS:
@@ -75,10 +76,10 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions) -> Iterator[Batc
 class _Rows:
     """Checks the rows of one file and gathers them into batches."""
 
-    def __init__(self, *, name: str, columns: Columns, options: ReadOptions) -> None:
+    def __init__(self, *, name: str, columns: Columns, rule: WeightRule) -> None:
         self._name = name
         self._columns = columns
-        self._min_rating = options.min_rating
+        self._rule = rule
         self._user, self._item = columns.positions["user"], columns.positions["item"]
         self._weight, self._time = columns.positions.get("weight"), columns.positions.get("time")
         self._time_kind = "any"
@@ -114,8 +115,9 @@ class _Rows:
             items=Coded.from_dictionary(pa.array(self._items, type=pa.string()).dictionary_encode()),
             weights=np.array(self._weights, dtype=np.float64) if self._weight is not None else None,
             times=np.array(self._times, dtype=np.int64) if self._time is not None else None,
-            to_microseconds=int,
-            min_rating=self._min_rating,
+            to_microseconds=np.asarray,
+            min_rating=self._rule.min_rating,
+            feedback=self._rule.feedback,
         )
         self._clear()
         return batch
@@ -135,9 +137,8 @@ class _Rows:
 
     def _checked_weight(self, text: str, *, line: int) -> float:
         weight = parse_number(text)
-        dropped = self._min_rating is not None and -np.inf < weight < self._min_rating
-        if not (dropped or MIN_WEIGHT <= weight <= MAX_WEIGHT):
-            raise self._error("weight", text, weight_fault(weight, min_rating=self._min_rating), line=line)
+        if not self._rule.usable(weight):
+            raise self._error("weight", text, self._rule.fault(weight), line=line)
         self._known_weights[text] = weight
         return weight
 

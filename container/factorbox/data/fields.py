@@ -13,7 +13,6 @@ MIN_WEIGHT = float(np.finfo(np.float32).tiny)
 MAX_WEIGHT = float(np.finfo(np.float32).max)
 """Largest weight."""
 
-_WEIGHT_RULE = "a weight must be a finite number above 0 (from 1.2e-38 to 3.4e38)"
 TIME_RULE = "a time must be epoch seconds, epoch milliseconds or ISO 8601 such as 2024-05-31T08:00:00Z"
 
 _NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
@@ -62,17 +61,6 @@ def parse_number(text: str) -> float:
     return float(text) if is_number(text) else float("nan")
 
 
-def weight_fault(weight: float, *, min_rating: float | None) -> str:
-    """Say what is wrong with a weight that is out of range or no number, and how to mend it."""
-    remedy = "mend or remove the row"
-    if -np.inf < weight < MIN_WEIGHT:
-        if min_rating is None:
-            remedy += ", or set the hyperparameter min_rating to drop low values"
-        else:
-            remedy += f", or raise min_rating={min_rating:g}: it drops only the rows whose weight is below it"
-    return f"{_WEIGHT_RULE}; {remedy}"
-
-
 def id_fault(text: str) -> str | None:
     """Say what is wrong with an id, if anything."""
     if not text:
@@ -106,7 +94,12 @@ def common_time_kind(numbers: NDArray[np.float64]) -> str | None:
 
 def epoch_microseconds(number: float, *, kind: str) -> int:
     """Turn an epoch number of a kind into microseconds since 1970."""
-    return round(number * (1e3 if kind == "milliseconds" else 1e6))
+    return round(number * _microseconds_per(kind))
+
+
+def all_epoch_microseconds(numbers: NDArray[np.float64], *, kind: str) -> NDArray[np.int64]:
+    """Turn epoch numbers of one kind into the microseconds that `epoch_microseconds` gives."""
+    return np.rint(numbers * _microseconds_per(kind)).astype(np.int64)
 
 
 def iso_microseconds(text: str) -> int | None:
@@ -129,3 +122,7 @@ def is_moment(microseconds: int) -> bool:
 def moment(microseconds: int) -> datetime:
     """Return the UTC time of microseconds since 1970."""
     return _EPOCH + microseconds * _MICROSECOND
+
+
+def _microseconds_per(kind: str) -> float:
+    return 1e3 if kind == "milliseconds" else 1e6

@@ -1,16 +1,33 @@
-"""Sorting pairs into rows and adding up repeated ones, in little more memory than the result."""
+"""Sorting pairs into rows, repeated ones added up or replaced, in little more memory than the result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.kernels import kernel
 
-Block = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32] | None]
-"""User indices, item indices and weights of some rows; each row counts as 1 without weights."""
+
+class Block(NamedTuple):
+    """Some rows.
+
+    Attributes
+    ----------
+    users, items
+        (rows,): user and item indices.
+    weights
+        float32, (rows,); each row counts as 1 without them.
+    times
+        int64, (rows,), in any unit, for ratings.
+    """
+
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
+    weights: NDArray[np.float32] | None = None
+    times: NDArray[np.int64] | None = None
 
 
 def fold(
@@ -34,26 +51,80 @@ def fold(
     indptr, item_indices, weights
         As in `Interactions`; a sum that float32 cannot hold is infinite.
     """
-    bounds = np.concatenate([[0], np.cumsum(rows_per_user)]).astype(np.int64)
+    bounds = _bounds(rows_per_user)
     packed = np.empty(bounds[-1], dtype=np.uint64)
     next_slot = bounds[:-1].copy()
-    for users, items, weights in blocks:
-        values = np.ones(len(users), dtype=np.float32) if weights is None else weights
-        _deal(
-            np.ascontiguousarray(users, dtype=np.int32),
-            np.ascontiguousarray(items, dtype=np.int32),
-            np.ascontiguousarray(values).view(np.uint32),
-            next_slot,
-            packed,
-        )
-    indptr = np.zeros(len(bounds), dtype=np.int64)
-    _sort(bounds, packed, indptr)
-    np.cumsum(indptr, out=indptr)
+    for block in blocks:
+        users, items, weights = _columns(block)
+        _deal(users, items, weights.view(np.uint32), next_slot, packed)
+    indptr = _sorted_indptr(bounds, packed)
     item_indices = np.empty(indptr[-1], dtype=np.int32)
     sums = np.empty(indptr[-1], dtype=np.float32)
     # The weight is the lower half of each word, which comes first on every processor that torch runs on.
     _add_up(bounds, packed, packed.view(np.float32)[::2], item_indices, sums)
     return indptr, item_indices, sums
+
+
+def fold_latest(
+    blocks: Iterable[Block], *, rows_per_user: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+    """Gather the rows of each user, sort them by item, and keep of those of one item the latest.
+
+    A row is packed into 64 bits, the item above its position among the rows of its user: one sort of the integers
+    orders rows by item and then as they came. Of rows at one time, and of all without times, the last is kept.
+
+    Parameters
+    ----------
+    blocks
+        All rows, in the order that decides; all of them with times, or none.
+    rows_per_user
+        (users,): how many there are of each user.
+
+    Returns
+    -------
+    indptr, item_indices, weights
+        As in `Interactions`.
+    """
+    bounds = _bounds(rows_per_user)
+    packed = np.empty(bounds[-1], dtype=np.uint64)
+    values = np.empty(bounds[-1], dtype=np.float32)
+    moments = np.empty(0, dtype=np.int64)
+    next_slot = bounds[:-1].copy()
+    for block in blocks:
+        users, items, weights = _columns(block)
+        times = np.empty(0, dtype=np.int64) if block.times is None else block.times
+        # Arrow's memory is read-only, which is another type to a kernel.
+        times = np.require(times, dtype=np.int64, requirements=("C", "W"))
+        if len(times) and not len(moments):
+            moments = np.empty(bounds[-1], dtype=np.int64)
+        _deal_in_order(users, items, weights, times, bounds, next_slot, packed, values, moments)
+    indptr = _sorted_indptr(bounds, packed)
+    item_indices = np.empty(indptr[-1], dtype=np.int32)
+    latest = np.empty(indptr[-1], dtype=np.float32)
+    _take_latest(bounds, packed, values, moments, item_indices, latest)
+    return indptr, item_indices, latest
+
+
+def _bounds(rows_per_user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the slots of each user begin, and the last ones end.  # (users + 1,)."""
+    return np.concatenate([[0], np.cumsum(rows_per_user)]).astype(np.int64)
+
+
+def _columns(block: Block) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Return users, items and weights of the types that the kernels are compiled for."""
+    weights = np.ones(len(block.users), dtype=np.float32) if block.weights is None else block.weights
+    return (
+        np.ascontiguousarray(block.users, dtype=np.int32),
+        np.ascontiguousarray(block.items, dtype=np.int32),
+        np.ascontiguousarray(weights),
+    )
+
+
+def _sorted_indptr(bounds: NDArray[np.int64], packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Sort the slots of each user, and return where the distinct items of each one begin.  # (users + 1,)."""
+    indptr = np.zeros(len(bounds), dtype=np.int64)
+    _sort(bounds, packed, indptr)
+    return np.cumsum(indptr, out=indptr)
 
 
 @kernel()
@@ -63,6 +134,18 @@ def _deal(users, items, weight_bits, next_slot, packed):  # type: ignore[no-unty
         slot = next_slot[users[k]]
         next_slot[users[k]] += 1
         packed[slot] = (np.uint64(items[k]) << np.uint64(32)) | np.uint64(weight_bits[k])
+
+
+@kernel()
+def _deal_in_order(users, items, weights, times, bounds, next_slot, packed, values, moments):  # type: ignore[no-untyped-def]
+    """Put each row into the next free slot of its user, which tells its position."""
+    for k in range(len(users)):
+        slot = next_slot[users[k]]
+        next_slot[users[k]] += 1
+        packed[slot] = (np.uint64(items[k]) << np.uint64(32)) | np.uint64(slot - bounds[users[k]])
+        values[slot] = weights[k]
+        if len(times) > 0:
+            moments[slot] = times[k]
 
 
 @kernel()
@@ -89,3 +172,20 @@ def _add_up(bounds, packed, weights, item_indices, sums):  # type: ignore[no-unt
                 total = 0.0
             total += np.float64(weights[k])
             sums[pair] = total
+
+
+@kernel()
+def _take_latest(bounds, packed, values, moments, item_indices, latest):  # type: ignore[no-untyped-def]
+    """Write of each run of one user and item the row that is not earlier than any other, the last of those."""
+    pair, best = -1, 0
+    for user in range(len(bounds) - 1):
+        for k in range(bounds[user], bounds[user + 1]):
+            item = packed[k] >> np.uint64(32)
+            slot = bounds[user] + np.int64(packed[k] & np.uint64(0xFFFFFFFF))
+            is_new = k == bounds[user] or item != packed[k - 1] >> np.uint64(32)
+            if is_new:
+                pair += 1
+                item_indices[pair] = item
+            if is_new or len(moments) == 0 or moments[slot] >= moments[best]:
+                best = slot
+                latest[pair] = values[slot]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.data.folding import Block, fold
+from factorbox.data.folding import Block, fold, fold_latest
 from factorbox.data.ids import Ids
 from factorbox.data.rows import Rows
 from factorbox.errors import UserError
@@ -27,7 +27,8 @@ class Interactions:
     item_indices
         int32, (pairs,): strictly increasing within a user.
     weights
-        float32, (pairs,): > 0 for implicit training; the number of rows where the data have no weight column.
+        float32, (pairs,). Implicit: > 0, the sum over the rows of a pair; their number where the data have no weight
+        column. Ratings: any finite number, of the row that counts; 1 where the data have no weight column.
     """
 
     user_ids: Ids
@@ -45,15 +46,21 @@ class Interactions:
         user_indices: NDArray[np.integer],
         item_indices: NDArray[np.integer],
         weights: NDArray[np.floating] | None = None,
+        times: NDArray[np.int64] | None = None,
+        latest: bool = False,
     ) -> Interactions:
-        """Build the rows from pairs in any order; pairs that come several times add up.
+        """Build the rows from pairs in any order; pairs that come several times add up, or the latest counts.
 
         Parameters
         ----------
         user_indices, item_indices
             (rows,), indices into the ids.
         weights
-            (rows,), > 0, taken as float32; each row counts as 1 without them.
+            (rows,), taken as float32, and > 0 where they add up; each row counts as 1 without them.
+        times
+            (rows,), in any unit: which row of a pair is the latest.
+        latest
+            Whether of the rows of one pair the latest counts, and of those at one time, or without times, the last.
 
         Raises
         ------
@@ -61,12 +68,19 @@ class Interactions:
             Where the weights of a pair add up to more than float32 holds.
         """
         counts = np.bincount(user_indices, minlength=len(user_ids))
-        block = user_indices, item_indices, None if weights is None else weights.astype(np.float32)
-        return cls.from_blocks(user_ids, item_ids, blocks=[block], rows_per_user=counts)
+        values = None if weights is None else weights.astype(np.float32)
+        block = Block(users=user_indices, items=item_indices, weights=values, times=times)
+        return cls.from_blocks(user_ids, item_ids, blocks=[block], rows_per_user=counts, latest=latest)
 
     @classmethod
     def from_blocks(
-        cls, user_ids: Ids, item_ids: Ids, *, blocks: Iterable[Block], rows_per_user: NDArray[np.int64]
+        cls,
+        user_ids: Ids,
+        item_ids: Ids,
+        *,
+        blocks: Iterable[Block],
+        rows_per_user: NDArray[np.int64],
+        latest: bool = False,
     ) -> Interactions:
         """Build the rows from pairs that come in blocks, each of which is needed only once.
 
@@ -76,15 +90,20 @@ class Interactions:
         Parameters
         ----------
         blocks
-            User indices, item indices and, unless each row counts as 1, float32 weights > 0 of some rows.
+            Some rows each: all with weights or none, and all with times or none.
         rows_per_user
             (users,): how many rows there are of each user in all blocks.
+        latest
+            As in `from_pairs`; the last row is that of the last block.
 
         Raises
         ------
         UserError
             Where the weights of a pair add up to more than float32 holds.
         """
+        if latest:
+            indptr, item_indices, weights = fold_latest(blocks, rows_per_user=rows_per_user)
+            return cls(user_ids=user_ids, item_ids=item_ids, indptr=indptr, item_indices=item_indices, weights=weights)
         indptr, item_indices, weights = fold(blocks, rows_per_user=rows_per_user)
         if len(weights) and np.isinf(weights.max()):
             pair = int(weights.argmax())

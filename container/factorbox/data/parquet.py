@@ -12,27 +12,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from factorbox.data.batches import Batch, Coded, make_batch, usable_weights
+from factorbox.data.batches import Batch, Coded, make_batch
 from factorbox.data.columns import Columns, ReadOptions, Role, find_columns
+from factorbox.data.feedback import Feedback
 from factorbox.data.fields import (
     TIME_RULE,
+    all_epoch_microseconds,
     common_time_kind,
     id_fault,
     is_moment,
     iso_microseconds,
     shortened,
     time_kind,
-    weight_fault,
 )
 from factorbox.data.files import Source, unreadable
+from factorbox.data.weights import WeightRule
 from factorbox.errors import UserError
 
 _BATCH_ROWS = 1 << 20
 _MICROSECONDS = MappingProxyType({"s": 1_000_000, "ms": 1_000, "us": 1})
 
 
-def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
-    """Read one Parquet file.
+def parse(source: Source, *, options: ReadOptions, feedback: Feedback) -> Iterator[Batch]:
+    """Read one Parquet file, whose weights are taken for `feedback`.
 
     Raises
     ------
@@ -43,8 +45,9 @@ def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
     """
     try:
         with pa.parquet.ParquetFile(source.path) as file:
-            columns = find_columns(file.schema_arrow.names, place=source.name, options=options)
-            reader = _Reader(source.name, columns=columns, options=options)
+            columns = find_columns(file.schema_arrow.names, place=source.name, options=options, feedback=feedback)
+            rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
+            reader = _Reader(source.name, columns=columns, rule=rule)
             wanted = [columns.name(role) for role in columns.positions]
             for block in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                 if sorted(block.schema.names) != sorted(wanted):
@@ -71,10 +74,10 @@ def parse(source: Source, *, options: ReadOptions) -> Iterator[Batch]:
 class _Reader:
     """Turns the record batches of one file into checked batches."""
 
-    def __init__(self, name: str, *, columns: Columns, options: ReadOptions) -> None:
+    def __init__(self, name: str, *, columns: Columns, rule: WeightRule) -> None:
         self._name = name
         self._columns = columns
-        self._min_rating = options.min_rating
+        self._rule = rule
         self._rows_before = 0
         self._time_kind = "any"
 
@@ -90,8 +93,9 @@ class _Reader:
             items=self._ids("item", columns["item"]),
             weights=self._weights(columns["weight"]) if "weight" in columns else None,
             times=self._times(columns["time"]) if "time" in columns else None,
-            to_microseconds=int,
-            min_rating=self._min_rating,
+            to_microseconds=np.asarray,
+            min_rating=self._rule.min_rating,
+            feedback=self._rule.feedback,
         )
         self._rows_before += len(block)
         return batch
@@ -122,11 +126,10 @@ class _Reader:
         if not _is_numeric(column.type):
             raise self._wrong_type("weight", column.type, "numbers")
         weights = _floats(column)
-        bad = np.flatnonzero(~usable_weights(weights, min_rating=self._min_rating))
+        bad = np.flatnonzero(~self._rule.usable(weights))
         if len(bad):
             row = int(bad[0])
-            fault = weight_fault(float(weights[row]), min_rating=self._min_rating)
-            raise self._error("weight", str(column[row].as_py()), fault, row=row)
+            raise self._error("weight", str(column[row].as_py()), self._rule.fault(float(weights[row])), row=row)
         return weights
 
     def _times(self, column: pa.Array) -> NDArray[np.int64]:
@@ -166,7 +169,7 @@ class _Reader:
             raise self._epoch_error(numbers)
         if kind != "any":
             self._time_kind = kind
-        return np.rint(numbers * (1e3 if self._time_kind == "milliseconds" else 1e6)).astype(np.int64)
+        return all_epoch_microseconds(numbers, kind=self._time_kind)
 
     def _epoch_error(self, numbers: NDArray[np.float64]) -> UserError:
         """Name the first time that is none, or is not of the kind of those above it."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from factorbox.data import csv_fast, csv_strict, parquet
 from factorbox.data.batches import Batch, combine
 from factorbox.data.columns import SPELLINGS, ReadOptions, Role, normalized
+from factorbox.data.feedback import IMPLICIT, Feedback
 from factorbox.data.fields import moment
 from factorbox.data.files import Source, channel_files, kind_of, opened
 from factorbox.data.interactions import Interactions
@@ -40,7 +41,7 @@ class ReadSummary:
     dropped_below_min_rating
         Rows dropped because their weight is below `min_rating`.
     repeated_rows
-        Rows kept that were added to another row of the same user and item.
+        Rows kept beyond one for each user and item: added to the others of the pair or, being ratings, replaced.
     columns
         For each role, the names of its columns, sorted: files may spell them differently.
     smallest_weight, largest_weight
@@ -65,11 +66,13 @@ class ReadSummary:
 
 
 def read_interactions(
-    folder: Path, *, options: ReadOptions, threads: int | None = None
+    folder: Path, *, options: ReadOptions, feedback: Feedback = IMPLICIT, threads: int | None = None
 ) -> tuple[Interactions, ReadSummary]:
     """Read every CSV and Parquet file of a channel, in any sub-folder, as one data set.
 
-    The result depends on the set of rows alone: not on the names of the files, the order of rows or the threads.
+    Implicit: the rows of a pair add up, and the result depends on the set of rows alone: not on the names of the
+    files, the order of rows or the threads. Ratings: the latest row of a pair counts; of rows at one time, or without
+    times, the last one, files being read in the order of their names.
 
     Parameters
     ----------
@@ -77,6 +80,8 @@ def read_interactions(
         The channel.
     options
         Columns, delimiter, `min_rating`.
+    feedback
+        What the weights are taken for: which ones are allowed, and what becomes of repeated pairs.
     threads
         Threads that parse; as many as the process may use, where none are given.
 
@@ -93,9 +98,10 @@ def read_interactions(
     first_name = ""
     with ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor:
         for source in sources:
-            read = _read_file(source, options=options, executor=executor, workers=workers)
+            read = _read_file(source, options=options, feedback=feedback, executor=executor, workers=workers)
             if batches and read:
-                _check_same_roles(read[0], source.name, first=batches[0], first_name=first_name)
+                for role in _shared_roles(feedback):
+                    _check_same_role(role, read[0], source.name, first=batches[0], first_name=first_name)
             elif read:
                 first_name = source.name
             batches += read
@@ -105,12 +111,12 @@ def read_interactions(
         raise UserError(_nothing_left(folder.name, files=len(sources), dropped=dropped, min_rating=options.min_rating))
     columns = _column_names(batches)
     weights = [batch.weights for batch in batches if batch.weights is not None and batch.rows]
-    times = [batch.times for batch in batches if batch.times is not None]
+    spans = [batch.span for batch in batches if batch.span is not None]
     smallest = min((float(part.min()) for part in weights), default=None)
     largest = max((float(part.max()) for part in weights), default=None)
     ratings = _are_ratings(columns.get("weight", ()), weights)
     del weights
-    interactions = combine(batches)
+    interactions = combine(batches, feedback=feedback)
     return interactions, ReadSummary(
         files=len(sources),
         rows=kept + dropped,
@@ -119,8 +125,8 @@ def read_interactions(
         columns=columns,
         smallest_weight=smallest,
         largest_weight=largest,
-        first_time=moment(min(first for first, _ in times)) if times else None,
-        last_time=moment(max(last for _, last in times)) if times else None,
+        first_time=moment(min(first for first, _ in spans)) if spans else None,
+        last_time=moment(max(last for _, last in spans)) if spans else None,
         looks_like_ratings=ratings,
     )
 
@@ -134,30 +140,44 @@ def _nothing_left(channel: str, *, files: int, dropped: int, min_rating: float |
     return f"min_rating={min_rating:g} drops {rows} of the channel {channel!r}: give a smaller one"
 
 
-def _read_file(source: Source, *, options: ReadOptions, executor: Executor, workers: int) -> list[Batch]:
+def _read_file(
+    source: Source, *, options: ReadOptions, feedback: Feedback, executor: Executor, workers: int
+) -> list[Batch]:
     """Read the batches of one file; one without rows has none, whichever parser reads it."""
-    batches = _parsed(source, options=options, executor=executor, workers=workers)
+    batches = _parsed(source, options=options, feedback=feedback, executor=executor, workers=workers)
     return [batch for batch in batches if batch.rows or batch.dropped]
 
 
-def _parsed(source: Source, *, options: ReadOptions, executor: Executor, workers: int) -> list[Batch]:
+def _parsed(
+    source: Source, *, options: ReadOptions, feedback: Feedback, executor: Executor, workers: int
+) -> list[Batch]:
     if kind_of(source) == "parquet":
-        return list(parquet.parse(source, options=options))
+        return list(parquet.parse(source, options=options, feedback=feedback))
     try:
         with opened(source) as stream:
-            return csv_fast.parse(stream, name=source.name, options=options, executor=executor, ahead=workers + 1)
+            return csv_fast.parse(
+                stream, name=source.name, options=options, feedback=feedback, executor=executor, ahead=workers + 1
+            )
     except csv_fast.Refused:
         with opened(source) as stream:
-            return list(csv_strict.parse(stream, name=source.name, options=options))
+            return list(csv_strict.parse(stream, name=source.name, options=options, feedback=feedback))
 
 
-def _check_same_roles(batch: Batch, name: str, *, first: Batch, first_name: str) -> None:
-    """Refuse a channel where some files have weights and others have none."""
-    if ("weight" in batch.columns.positions) == ("weight" in first.columns.positions):
+def _shared_roles(feedback: Feedback) -> tuple[Role, ...]:
+    """Return the optional roles that all files of a channel must have, or none: times decide between ratings."""
+    return ("weight", "time") if feedback.kind == "ratings" else ("weight",)
+
+
+def _check_same_role(role: Role, batch: Batch, name: str, *, first: Batch, first_name: str) -> None:
+    """Refuse a channel where some files have a column for a role and others have none."""
+    if (role in batch.columns.positions) == (role in first.columns.positions):
         return
-    having, lacking = (name, first_name) if "weight" in batch.columns.positions else (first_name, name)
-    column = (batch if having == name else first).columns.name("weight")
-    raise UserError(f"{having} has the weight column {column!r} and {lacking} has none: give all files one, or none")
+    having, lacking = (name, first_name) if role in batch.columns.positions else (first_name, name)
+    column = (batch if having == name else first).columns.name(role)
+    why = ", since of two ratings of one pair the later counts" if role == "time" else ""
+    raise UserError(
+        f"{having} has the {role} column {column!r} and {lacking} has none: give all files one, or none{why}"
+    )
 
 
 def _column_names(batches: list[Batch]) -> Mapping[Role, tuple[str, ...]]:
@@ -177,8 +197,8 @@ def _are_ratings(names: tuple[str, ...], weights: list[NDArray[np.float32]]) -> 
         return False
     counts = np.zeros(21, dtype=np.int64)  # of the weights 0, ½, 1, … 10
     for part in weights:
-        # The largest first: twice a huge weight would overflow.
-        if part.max() > 10:
+        # These first: twice a huge weight would overflow.
+        if part.min() < 0 or part.max() > 10:
             return False
         halves = part * 2
         if not (halves == np.rint(halves)).all():
