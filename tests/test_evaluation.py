@@ -1,4 +1,4 @@
-"""The ranking metrics against hand-computed cases and a brute force written from the definitions."""
+"""The metrics against hand-computed cases and a brute force written from the definitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
-from factorbox.evaluation import NO_ITEM, Relevant, most_popular, ranking_metrics, top_items_matrix
+from factorbox.evaluation import NO_ITEM, Relevant, most_popular, ranking_metrics, rating_metrics, top_items_matrix
 
 
 def relevant_sets(sets: list[set[int]]) -> Relevant:
@@ -137,3 +137,34 @@ def test_most_popular_ranks_by_users_without_the_seen_items() -> None:
     )
     ranking = most_popular(interactions, user_indices=[0, 2, 1], k=3)
     assert ranking.tolist() == [[1, 3, NO_ITEM], [0, NO_ITEM, NO_ITEM], [1, 3, NO_ITEM]]
+
+
+def test_errors_of_ratings_computed_by_hand() -> None:
+    metrics = rating_metrics(np.array([3.0, 4.0, 1.0, 5.0]), np.array([4.0, 4.0, 3.0, 2.0]))
+    assert metrics.pairs == 4
+    assert metrics.rmse == pytest.approx(math.sqrt((1 + 0 + 4 + 9) / 4))
+    assert metrics.mae == pytest.approx((1 + 0 + 2 + 3) / 4)
+
+
+def test_errors_of_float32_ratings_are_summed_in_float64() -> None:
+    observed = np.full(3, 2.0**24, dtype=np.float32)
+    predicted = np.array([2.0**24, 2.0**24 + 2, 2.0**24 - 1], dtype=np.float32)
+    assert rating_metrics(predicted, observed).mae == 1.0
+    large = np.array([3e38], dtype=np.float32)
+    assert rating_metrics(-large, large).rmse == pytest.approx(6e38)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "observed", "words"),
+    [
+        ([1.0, math.nan, 2.0], [1.0, 2.0, 3.0], "1 of 3 predictions are not finite"),
+        ([1.0, 2.0], [1.0, math.inf], "1 of 2 ratings are not finite"),
+        ([1.0, 2.0], [1.0], "are no pairs"),
+        ([], [], "no pair to evaluate"),
+    ],
+)
+def test_pairs_without_an_error_are_refused_rather_than_left_out(
+    predicted: list[float], observed: list[float], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        rating_metrics(np.array(predicted), np.array(observed))

@@ -1,8 +1,8 @@
-"""How good a ranking is: metrics at k over held-out pairs, and the ranking that knows popularity alone.
+"""How good a model is: metrics at k of rankings, errors of predicted ratings, and the ranking by popularity alone.
 
-Every metric is a mean over the users who have at least one held-out item. For one user, R is the set of
-held-out items, and rel(p) is 1 where the item at position p of the user's ranking is in R, else 0. Rankings
-come without the items of training, and may be shorter than k: a missing position counts as a miss.
+Every metric of a ranking is a mean over the users who have at least one held-out item. For one user, R is the
+set of held-out items, and rel(p) is 1 where the item at position p of the user's ranking is in R, else 0.
+Rankings come without the items of training, and may be shorter than k: a missing position counts as a miss.
 """
 
 from __future__ import annotations
@@ -128,6 +128,61 @@ def ranking_metrics(
         ndcg=float(np.mean(ndcg)),
         map=float(np.mean(precision_sum / n_relevant)),
         map_min=float(np.mean(precision_sum / np.minimum(n_relevant, k))),
+    )
+
+
+@dataclass(frozen=True)
+class RatingMetrics:
+    """Errors over all held-out pairs, each pair counted once, whatever its user.
+
+    Attributes
+    ----------
+    rmse
+        √( Σ (r̂ − r)² / n ), in units of the ratings.
+    mae
+        Σ |r̂ − r| / n, in units of the ratings.
+    pairs
+        n.
+    """
+
+    rmse: float
+    mae: float
+    pairs: int
+
+
+def rating_metrics(predicted: NDArray[np.floating], observed: NDArray[np.floating]) -> RatingMetrics:
+    """Measure predicted ratings against those that were observed.
+
+    Parameters
+    ----------
+    predicted
+        (pairs,): r̂, the score of each pair as an answer shows it.
+    observed
+        (pairs,): r.
+
+    Raises
+    ------
+    UserError
+        Where there is no pair, the lengths differ, or a value is not finite. A pair that a model cannot predict has
+        the score NaN, and leaving it out would compare models over different pairs: predict it by something else, or
+        leave it out for every model.
+    """
+    if predicted.shape != observed.shape or predicted.ndim != 1:
+        raise UserError(
+            f"{predicted.shape} predictions and {observed.shape} ratings are no pairs: give two vectors of one length"
+        )
+    if not len(predicted):
+        raise UserError("no pair to evaluate: hold out some ratings")
+    for name, values in (("predictions", predicted), ("ratings", observed)):
+        bad = len(values) - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise UserError(
+                f"{bad} of {len(values)} {name} are not finite: a model has no score for users and items that it does"
+                " not know; leave those pairs out, or predict them by a mean"
+            )
+    errors = predicted.astype(np.float64) - observed.astype(np.float64)
+    return RatingMetrics(
+        rmse=float(np.sqrt(np.mean(np.square(errors)))), mae=float(np.mean(np.abs(errors))), pairs=len(errors)
     )
 
 

@@ -6,10 +6,8 @@ import difflib
 import logging
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,122 +20,27 @@ from factorbox.contract.config_files import (
     refuse_several_hosts,
 )
 from factorbox.contract.failure import clear_failure, write_failure
-from factorbox.contract.hyperparameters import Hyperparameters, shown
 from factorbox.contract.log_lines import configure_logging, line
 from factorbox.contract.memory import memory_in_use, memory_limit
 from factorbox.contract.paths import Paths
 from factorbox.contract.processors import usable_processors
 from factorbox.contract.stop_signal import JobStopped, StopSignal
-from factorbox.data.columns import ReadOptions
+from factorbox.data.filters import apply_filters
 from factorbox.data.interactions import Interactions
 from factorbox.data.item_details import AVAILABLE, ItemsInTraining
 from factorbox.data.item_details_reading import read_items_channel
 from factorbox.data.reading import ReadSummary, read_interactions
-from factorbox.errors import AlgorithmError, FactorboxError, PlatformError, UserError
-from factorbox.models import ALGORITHMS
-from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
-from factorbox.options import check_ranges, option, options_of
+from factorbox.data.splits import split_memory
+from factorbox.errors import FactorboxError, PlatformError, UserError
+from factorbox.fitting import Fitting
+from factorbox.job import Job, read_job
+from factorbox.models.base import Device
 from factorbox.requests_for_all import remove_requests, write_requests
 from factorbox.writing import disk_errors
 
 _logger = logging.getLogger(__name__)
 
-_NOT_BUILT = ("softmax", "warp", "explicit", "nmf", "mlp")
-_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
 _GIB = 2**30
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobOptions:
-    """Hyperparameters of the job as a whole."""
-
-    algorithm: str | None = option(
-        None, f"One of {', '.join(ALGORITHMS)}; {next(iter(ALGORITHMS))} where neither it nor loss is given."
-    )
-    loss: str | None = option(None, "Without algorithm: selects the algorithm of that name.", choices=_LOSSES)
-    random_state: int = option(
-        42,
-        "Seed: the same seed, data and hyperparameters give the same bytes.",
-        minimum=0,
-        maximum=2**63 - 1,
-        aliases=("seed",),
-    )
-    accelerator: str = option(
-        "auto",
-        "auto takes a GPU where there is one (the CUDA path is unmeasured); none is torch alone, without the numba"
-        " kernels.",
-        choices=("auto", "cpu", "cuda", "none"),
-    )
-    exclude_seen: bool = option(
-        True, "Whether answers leave out the items of the user's training history, unless a request says otherwise."
-    )
-    write_requests: bool = option(True, "Whether to write requests for all users, below output/data/requests.")
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-    def selected(self) -> Algorithm:
-        """Return the algorithm that these options name.
-
-        Raises
-        ------
-        UserError
-            For an unknown algorithm, one that is not built yet, and a loss beside another algorithm.
-        """
-        name = next(iter(ALGORITHMS))
-        if self.algorithm is not None or self.loss is not None:
-            name = self.algorithm if self.algorithm is not None else str(self.loss)
-        if self.loss not in (None, name):
-            raise UserError(f"loss={self.loss} does not go with algorithm={shown(name)}: give one of them")
-        if name in _NOT_BUILT:
-            raise UserError(f"algorithm={name} is not built yet: give one of {', '.join(ALGORITHMS)}")
-        if name not in ALGORITHMS:
-            raise UserError(f"unknown algorithm {shown(name)}: give one of {', '.join(ALGORITHMS)}")
-        return ALGORITHMS[name]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a training job is asked to do."""
-
-    options: JobOptions
-    reading: ReadOptions
-    algorithm: Algorithm
-    config: Any
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return every effective hyperparameter by name, for the log and the manifest."""
-        return {**asdict(self.options), "algorithm": self.algorithm.name, **asdict(self.reading), **asdict(self.config)}
-
-
-def read_job(raw: Mapping[str, Any]) -> Job:
-    """Turn the content of hyperparameters.json into a job.
-
-    Raises
-    ------
-    UserError
-        For an unknown hyperparameter, a value that is none, and one that belongs to another algorithm.
-    """
-    given = Hyperparameters(raw)
-    options = given.take(JobOptions)
-    algorithm = options.selected()
-    reading = given.take(ReadOptions)
-    config = given.take(algorithm.config)
-    given.refuse_rest(elsewhere=_of_other_algorithms(algorithm))
-    return Job(options=options, reading=reading, algorithm=algorithm, config=config)
-
-
-def _of_other_algorithms(selected: Algorithm) -> dict[str, str]:
-    owners: dict[str, list[str]] = {}
-    for algorithm in ALGORITHMS.values():
-        for name, declared in options_of(algorithm.config).items():
-            for spelling in (name, *declared.aliases):
-                owners.setdefault(spelling, []).append(algorithm.name)
-    return {
-        name: f"hyperparameter {name} is not one of algorithm={selected.name}: it belongs to {', '.join(names)};"
-        " remove it or choose another algorithm"
-        for name, names in owners.items()
-    }
 
 
 def main() -> int:
@@ -187,14 +90,15 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
     with stop.ends_at_once():
         prepared = _prepare(paths)
     job, interactions, items = prepared.job, prepared.interactions, prepared.items
-    factors = _fit(job, interactions, threads=prepared.threads, device=prepared.device, should_stop=stop.is_set)
+    fitting = Fitting(job, threads=prepared.threads, device=prepared.device, should_stop=stop.is_set)
+    factors = fitting.fit(interactions)
     size = artifact.save(
         paths.model,
         interactions=interactions,
         factors=factors,
         algorithm=job.algorithm.name,
         hyperparameters=job.hyperparameters(),
-        metrics={"train_loss": factors.train_loss},
+        metrics={"train_loss": factors.train_loss, **factors.metrics},
         available=items.available if items is not None else None,
         item_details=items.details if items is not None else None,
     )
@@ -231,11 +135,36 @@ def _prepare(paths: Paths) -> _Prepared:
 
     for folder in (paths.model, paths.output_data) if job.options.write_requests else (paths.model,):
         _check_writable(folder)
-    interactions, summary = read_interactions(paths.channel(TRAINING_CHANNEL), options=job.reading, threads=threads)
-    _log_data(job, interactions, summary)
+    interactions = _read_training(paths.channel(TRAINING_CHANNEL), job, threads=threads)
     items = _read_items(paths.channel(ITEMS_CHANNEL), job, interactions)
     _check_memory(job, interactions)
     return _Prepared(_resolved(job, interactions), interactions, items, threads, device)
+
+
+def _read_training(channel: Path, job: Job, *, threads: int) -> Interactions:
+    """Read the interactions and filter them, and say what is there."""
+    interactions, summary = read_interactions(
+        channel,
+        options=job.filters.for_reading(job.reading),
+        feedback=job.algorithm.feedback(job.config),
+        threads=threads,
+    )
+    _log_data(job, interactions, summary)
+    filtered, kept = apply_filters(
+        interactions,
+        options=job.filters,
+        min_rating=job.reading.min_rating,
+        has_weights="weight" in summary.columns,
+    )
+    if kept is not None:
+        for one in kept.each:
+            name, _, value = one.condition.partition("=")
+            _logger.info(
+                line(filter=name, value=value, kept_pairs=one.pairs, kept_users=one.users, kept_items=one.items)
+            )
+        total = kept.total
+        _logger.info(line(filters=job.filters.filters, pairs=total.pairs, users=total.users, items=total.items))
+    return filtered
 
 
 def _read_items(channel: Path, job: Job, interactions: Interactions) -> ItemsInTraining | None:
@@ -309,9 +238,10 @@ def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> Non
     if summary.smallest_weight is None or summary.smallest_weight == summary.largest_weight:
         return
     column = ",".join(summary.columns["weight"])
-    if not job.algorithm.feedback(job.config).uses_weights:
+    feedback = job.algorithm.feedback(job.config)
+    if not feedback.uses_weights:
         _logger.info("%s draws pairs uniformly: the weights in column %s are ignored", job.algorithm.name, column)
-    if summary.looks_like_ratings and job.reading.min_rating is None:
+    if feedback.kind == "implicit" and summary.looks_like_ratings and job.reading.min_rating is None:
         _logger.warning(
             "column %s looks like ratings: training is implicit, so low ratings count as weak positives; set min_rating"
             " to drop them",
@@ -332,13 +262,12 @@ def _resolved(job: Job, interactions: Interactions) -> Job:
 def _check_memory(job: Job, interactions: Interactions) -> None:
     """Refuse a job that cannot fit, and name the largest dimension that would."""
     limit, used = memory_limit(), memory_in_use()
+    extent = dict(users=interactions.n_users, items=interactions.n_items, pairs=interactions.n_pairs)
+    held_out = 0 if job.validation.validation == "none" else split_memory(**extent)
 
     def needed(dimension: int) -> int:
         config = replace(job.config, embedding_dim=dimension)
-        fit = job.algorithm.memory(
-            users=interactions.n_users, items=interactions.n_items, pairs=interactions.n_pairs, config=config
-        )
-        return used + fit
+        return used + held_out + job.algorithm.memory(**extent, config=config)
 
     dimension = job.config.embedding_dim
     _logger.info(line(memory_needed_gib=needed(dimension) / _GIB, memory_limit_gib=limit / _GIB))
@@ -353,30 +282,3 @@ def _check_memory(job: Job, interactions: Interactions) -> None:
         f"training with embedding_dim={dimension} needs about {needed(dimension) / _GIB:.1f} GiB and the container may"
         f" use {limit / _GIB:.1f} GiB: {remedy}, or take an instance with more memory"
     )
-
-
-def _fit(
-    job: Job, interactions: Interactions, *, threads: int, device: Device, should_stop: Callable[[], bool]
-) -> Factors:
-    def on_epoch(epoch: Epoch) -> None:
-        _logger.info(line(epoch=epoch.number, train_loss=epoch.train_loss, seconds=epoch.seconds))
-
-    try:
-        factors = job.algorithm.fit(
-            interactions,
-            config=job.config,
-            random_state=job.options.random_state,
-            threads=threads,
-            device=device,
-            watch=Watch(on_epoch=on_epoch, should_stop=should_stop),
-        )
-    except torch.OutOfMemoryError as error:
-        raise PlatformError(
-            f"the GPU ran out of memory ({str(error).splitlines()[0]}): lower embedding_dim or batch_size, or set"
-            " accelerator to cpu"
-        ) from None
-    if factors.epochs == 0:
-        raise AlgorithmError("training ended without a completed epoch: nothing was saved")
-    if factors.epochs < job.config.epochs:
-        _logger.warning("stopped early: %d of %d epochs", factors.epochs, job.config.epochs)
-    return factors

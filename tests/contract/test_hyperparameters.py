@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from factorbox.contract.hyperparameters import Hyperparameters, shown
 from factorbox.errors import UserError
+from factorbox.job import read_job
 from factorbox.options import option
-from factorbox.training import read_job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def test_a_loss_of_spotlight_selects_the_algorithm(loss: str) -> None:
     assert read_job({"algorithm": loss, "loss": loss}).algorithm.name == loss
 
 
-@pytest.mark.parametrize("name", ["softmax", "warp", "explicit", "nmf", "mlp"])
+@pytest.mark.parametrize("name", ["softmax", "warp"])
 def test_an_algorithm_that_is_not_built_yet_is_refused_by_name(name: str) -> None:
     with pytest.raises(UserError, match=f"algorithm={name} is not built yet: give one of als"):
         read_job({"algorithm": name})
@@ -136,8 +136,37 @@ def test_an_unknown_algorithm_and_a_loss_beside_another_algorithm_are_refused() 
         read_job({"algorithm": "ALS2"})
     with pytest.raises(UserError, match="loss=bpr does not go with algorithm='als'"):
         read_job({"algorithm": "als", "loss": "bpr"})
-    with pytest.raises(UserError, match="loss='regression' is out of range"):
-        read_job({"loss": "regression"})
+    with pytest.raises(UserError, match="loss=squared does not go with algorithm='bpr'"):
+        read_job({"algorithm": "bpr", "loss": "squared"})
+    with pytest.raises(UserError, match="loss='warp' is out of range"):
+        read_job({"loss": "warp"})
+
+
+@pytest.mark.parametrize("loss", ["squared", "regression", "logistic", "poisson"])
+def test_a_loss_of_ratings_wants_an_algorithm(loss: str) -> None:
+    with pytest.raises(UserError, match=f"loss={loss} alone selects no algorithm: give algorithm=explicit"):
+        read_job({"loss": loss})
+    job = read_job({"loss": loss, "algorithm": "explicit"})
+    assert job.config.loss == job.hyperparameters()["loss"] == ("squared" if loss == "regression" else loss)
+
+
+def test_a_loss_that_an_algorithm_does_not_have_is_refused_with_its_own() -> None:
+    with pytest.raises(UserError, match=r"loss='bpr' is out of range: give a value that is one of squared"):
+        read_job({"algorithm": "explicit", "loss": "bpr"})
+
+
+def test_patience_without_a_hold_out_is_refused() -> None:
+    with pytest.raises(UserError, match="patience=3 waits for a better epoch, and nothing is held out"):
+        read_job({"patience": "3"})
+    with pytest.raises(UserError, match=r"validation_fraction='0\.6' is out of range"):
+        read_job({"validation": "random", "validation_fraction": "0.6"})
+
+
+def test_filters_belong_to_the_job_and_are_checked_at_once() -> None:
+    job = read_job({"min_item_interactions": "21", "min_item_mean_rating": "2.01", "filters": "any"})
+    assert job.hyperparameters()["min_item_interactions"] == 21
+    with pytest.raises(UserError, match="filters=any, and no filter is set"):
+        read_job({"filters": "any"})
 
 
 def test_a_hyperparameter_of_another_algorithm_says_whose_it_is() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ class Model:
     users: Sequence[str]
     items: Sequence[str]
     details: Mapping[str, Sequence[str | None]] | None = None
+    labels: bool = False
 
     @property
     def user_ids(self) -> Ids:
@@ -73,14 +74,14 @@ class Model:
         return ItemDetails({name: pa.array(texts, pa.large_string()) for name, texts in self.details.items()})
 
     def csv(self, block: Block) -> bytes:
-        return render_csv(
-            block, users=EscapedIds(self.user_ids), items=EscapedIds(self.item_ids), details=self.item_details
-        )
+        return self._rendered(render_csv, block)
 
     def json(self, block: Block) -> bytes:
-        return render_json(
-            block, users=EscapedIds(self.user_ids), items=EscapedIds(self.item_ids), details=self.item_details
-        )
+        return self._rendered(render_json, block)
+
+    def _rendered(self, render: Callable[..., bytes], block: Block) -> bytes:
+        users, items = EscapedIds(self.user_ids), EscapedIds(self.item_ids)
+        return render(block, users=users, items=items, details=self.item_details, labels=self.labels)
 
 
 def unknown_row() -> Row:

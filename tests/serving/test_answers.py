@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from factorbox.errors import AlgorithmError
@@ -147,6 +149,38 @@ def test_reasons_that_were_not_asked_for_are_not_written() -> None:
         b'{"user_id":"u","recommendations":[{"item_id":"b","score":0.5,"baseline":0.25,"own_impact":0.125,'
         b'"because":[{"item_id":"a","influence":1.0,"impact":1.0}]}]}\n'
     )
+
+
+def test_where_scores_are_probabilities_each_is_followed_by_the_label_that_it_predicts() -> None:
+    below = float(np.nextafter(np.float32(0.5), np.float32(0)))
+    rows = block_of(
+        [
+            Answered(Query("u"), [Row(0, 0.75), Row(1, 0.5), Row(2, below), Row(0, 0)]),
+            Answered(Query("u", item_ids=["?", "a"], titles=True), [unknown_row(), Row(0, 1)]),
+            Answered(Query("u", explain=1), [Row(1, 0.25, baseline=-1.0)]),
+            Answered(Query(item_id="a"), [Row(1, 0.75)]),
+            Answered(Query("u", similar_users=True), [Row(0, 0.75)]),
+            BadRecord("is bad"),
+            Answered(Query("u")),
+        ]
+    )
+    labelled = replace(TITLED, labels=True)
+
+    lines = [json.loads(line) for line in labelled.json(rows).splitlines()]
+    assert labelled.json(rows).startswith(
+        b'{"user_id":"u","recommendations":[{"item_id":"a","score":0.75,"predicted_label":1},'
+        b'{"item_id":"b","score":0.5,"predicted_label":1},{"item_id":"c","score":0.49999997,"predicted_label":0},'
+        b'{"item_id":"a","score":0.0,"predicted_label":0}]}\n'
+    )
+    unknown, known = lines[1]["recommendations"]
+    assert unknown == {"item_id": "?", "score": None}
+    assert list(known) == ["item_id", "score", "predicted_label", "item"]
+    assert list(lines[2]["recommendations"][0]) == ["item_id", "score", "predicted_label", "baseline", "because"]
+    assert lines[3]["recommendations"] == [{"item_id": "b", "score": 0.75}]
+    assert lines[4]["similar_users"] == [{"user_id": "u", "score": 0.75}]
+    assert list(lines[5]) == ["error"]
+    assert lines[6]["recommendations"] == []
+    assert labelled.csv(rows) == TITLED.csv(rows)
 
 
 def test_bad_records_are_marked_in_their_place() -> None:

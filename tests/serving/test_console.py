@@ -34,7 +34,7 @@ def test_the_page_is_small_and_one_file() -> None:
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert len(answer.data) < 24_000
+    assert len(answer.data) < 25_000
     # Nothing is loaded: no address of any kind but fragments, data and the namespace of the icon.
     parser = Addresses()
     parser.feed(answer.text)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factorbox.data.fields import MAX_WEIGHT
 from factorbox.recommend.queries import MAX_TOP_N, Query
 from factorbox.serving import json_payload
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
@@ -34,7 +35,11 @@ ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 def strategy_of(kind: Kind) -> st.SearchStrategy[object]:
     """Values of a kind: mostly good ones, in every way in which they may be written."""
     item_ids = st.one_of(ids, st.integers(-(2**70), 2**70), st.sampled_from([0, 2**63, 2**64, -(2**63)]))
-    weights = st.one_of(st.integers(0, 2**70), st.floats(0, allow_nan=False), st.sampled_from(["2.5", "1e3", "-1"]))
+    weights = st.one_of(
+        st.integers(-(2**70), 2**70),
+        st.floats(allow_nan=False),
+        st.sampled_from([0, -0.0, MAX_WEIGHT, -MAX_WEIGHT, 3.5e38, -3.5e38, "2.5", "1e3", "-1", "-0"]),
+    )
     return {
         Id: item_ids,
         WholeNumber: st.one_of(st.integers(1, 10**10), st.integers(1, 10**10).map(str)),
@@ -277,6 +282,7 @@ def test_a_broken_first_line_leaves_the_other_lines_alone() -> None:
 RICH = [
     (b'{"user_id":"a","history":["x","x",7]}', Query("a", history=["x", "x", "7"])),
     (b'{"user_id":7,"history":{"x":2,"y":0.5}}', Query("7", history={"x": 2.0, "y": 0.5})),
+    (b'{"sequence_id":"s","sequence":{"x":0,"y":-1.5}}', Query(sequence_id="s", history={"x": 0.0, "y": -1.5})),
     (b'{"history":[]}', Query(history=[])),
     (b'{"history":{}}', Query(history={})),
     (b'{"sequence_id":"s","sequence":[0]}', Query(sequence_id="s", history=["0"])),
@@ -308,6 +314,7 @@ def test_a_hundred_lines_of_all_kinds_are_one_array_as_well() -> None:
         (b"[18446744073709551616]", ["18446744073709551616"]),
         (b'["\\ud83d\\ude00"]', ["😀"]),
         (b'{"x": "2.5", "y": 1e2}', {"x": 2.5, "y": 100.0}),
+        (b'{"x": "-2.5", "y": "0"}', {"x": -2.5, "y": 0.0}),
         (b'{"x": 18446744073709551616}', {"x": 2.0**64}),
     ],
 )
@@ -318,7 +325,29 @@ def test_what_the_fast_parser_leaves_alone_is_read_by_the_strict_one(text: bytes
     assert parse_json(line) == [Query(history=history)]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", [b"[1.0]", b"[true]", b"[null]", b'[["a"]]', b'[""]', b'{"a": 1, "a": 1}', b'{"": 1}'])
+@pytest.mark.parametrize("text", [b"-0", b"-0.0", b"-1e-999", b"0"])
+def test_a_weight_of_zero_has_no_sign_in_either_parser(text: bytes) -> None:
+    line = b'{"history": {"x": %b}}' % text
+
+    for read in (fast_record(line), strict_record(line)):
+        assert isinstance(read, Query) and repr(read.history) == "{'x': 0.0}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[1.0]",
+        b"[true]",
+        b"[null]",
+        b'[["a"]]',
+        b'[""]',
+        b'{"a": 1, "a": 1}',
+        b'{"": 1}',
+        b'{"a": 3.5e38}',
+        b'{"a": 1, "b": -3.5e38}',
+        b'{"a": true}',
+    ],
+)
 def test_the_fast_parser_leaves_odd_histories_to_the_strict_one(text: bytes) -> None:
     line = b'{"user_id": "a", "history": %b}' % text
 

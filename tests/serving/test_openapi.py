@@ -16,12 +16,16 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
+from factorbox.recommend.queries import Query
+from factorbox.recommend.traits import Traits
 from factorbox.serving import console, openapi
 from factorbox.serving.fields import FIELDS, JsonObject
 from factorbox.serving.forms import FORMS
 from factorbox.serving.json_payload import parse_json
 from factorbox.serving.media_types import FORMATS
 from factorbox.serving.queries import BadRecord
+from serving.saved_models import save_variant
+from serving.small_model import ALS, LOGISTIC, MLP, NMF, SQUARED
 from serving.test_server import Running, running
 from support import make_base, run_train
 
@@ -34,7 +38,7 @@ ITEMS = ["50", "181", "286", "268", "302", *map(str, range(12))]
 
 @pytest.fixture(scope="module")
 def document() -> JsonObject:
-    return openapi.description(more_paths=console.PATHS)
+    return openapi.description(ALS, more_paths=console.PATHS)
 
 
 def validator(document: JsonObject, name: str) -> jsonschema_rs.Validator:
@@ -95,7 +99,38 @@ def test_its_content_types_are_those_of_requests_and_answers(document: JsonObjec
 def test_a_record_fits_the_schema_where_it_is_a_query(document: JsonObject, record: JsonObject) -> None:
     (read,) = parse_json(json.dumps(record).encode())
 
-    assert validator(document, "Record").is_valid(record) is not isinstance(read, BadRecord)
+    good = isinstance(read, Query) and ALS.misfit(read) is None
+    assert validator(document, "Record").is_valid(record) is good
+
+
+@pytest.mark.parametrize(
+    ("traits", "record", "fits"),
+    [
+        (ALS, {"history": {"b": 0}}, False),
+        (NMF, {"history": {"b": 0}}, True),
+        (NMF, {"history": {"b": -1}}, False),
+        (SQUARED, {"history": {"b": -1}}, True),
+        (SQUARED, {"sequence_id": "s", "sequence": {"b": "-1.5"}}, True),
+        (SQUARED, {"user_id": "a", "explain": 3}, True),
+        (MLP, {"user_id": "a", "explain": 3}, False),
+        (MLP, {"history": ["a"], "item_ids": ["a"], "explain": 3}, False),
+        (MLP, {"user_id": "a", "titles": True}, True),
+    ],
+)
+def test_the_schema_of_a_record_is_that_of_the_model_that_is_served(
+    traits: Traits, record: JsonObject, fits: bool
+) -> None:
+    assert validator(openapi.description(traits), "Record").is_valid(record) is fits
+
+
+@pytest.mark.parametrize("traits", [ALS, SQUARED, LOGISTIC, NMF, MLP], ids=str)
+def test_the_document_of_every_model_is_openapi_without_loose_ends(traits: Traits) -> None:
+    document = openapi.description(traits)
+
+    schemathesis.openapi.from_dict(document).validate()
+    referred = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert referred == set(document["components"]["schemas"])
+    assert ("`explain`" in document["paths"]["/invocations"]["post"]["description"]) is traits.explains
 
 
 def test_of_all_sets_of_fields_exactly_those_that_make_a_query_fit_the_schema(document: JsonObject) -> None:
@@ -111,6 +146,8 @@ def test_of_all_sets_of_fields_exactly_those_that_make_a_query_fit_the_schema(do
     ("answer", "fits"),
     [
         ({"user_id": "a", "recommendations": [{"item_id": "b", "score": 0.5}]}, True),
+        ({"user_id": "a", "recommendations": [{"item_id": "b", "score": 0.5, "predicted_label": 1}]}, True),
+        ({"user_id": "a", "recommendations": [{"item_id": "b", "score": 0.5, "predicted_label": 2}]}, False),
         ({"item_id": "a", "known_item": False, "recommendations": []}, True),
         ({"ignored_items": 2, "recommendations": [{"item_id": "b", "score": None}]}, True),
         ({"user_id": "a", "similar_users": [{"user_id": "b", "score": 0.5}]}, True),
@@ -177,7 +214,7 @@ def fuzz(server: Running, folder: Path, *, accept: str, without: str = "", phase
     tested = re.search(r"Tested: ([0-9]+)", finished.stdout)
     generated = re.search(r"([0-9]+) generated", finished.stdout)
     # All but GET /openapi.json, where it has the document from.
-    assert tested and int(tested[1]) == len(openapi.description(more_paths=console.PATHS)["paths"]) - 1
+    assert tested and int(tested[1]) == len(openapi.description(ALS, more_paths=console.PATHS)["paths"]) - 1
     assert generated and int(generated[1]) > 100
 
 
@@ -201,7 +238,15 @@ def test_every_answer_with_marks_is_described(marking_server: Running, tmp_path:
     )
 
 
+@pytest.mark.parametrize("variant", ["explicit, logistic", "mlp"])
+def test_every_answer_of_other_kinds_of_models_is_described(variant: str, tmp_path: Path) -> None:
+    save_variant(tmp_path / "model", variant)
+
+    with running(tmp_path, MODEL_SERVER_WORKERS="1") as server:
+        fuzz(server, tmp_path, accept="application/json", phases="examples,fuzzing")
+
+
 def test_the_served_document_is_that_of_the_code(server: Running) -> None:
     status, body = server.get("/openapi.json")
 
-    assert (status, json.loads(body)) == (200, openapi.description(more_paths=console.PATHS))
+    assert (status, json.loads(body)) == (200, openapi.description(ALS, more_paths=console.PATHS))

@@ -37,6 +37,8 @@ from factorbox.serving.texts import (
     texts_of,
 )
 
+# The least probability whose `predicted_label` is 1.
+_LEAST_LIKELY = 0.5
 _UNKNOWN_LABEL = {"user_id": b'"known_user":false,', "item_id": b'"known_item":false,'}
 
 
@@ -79,11 +81,13 @@ class Block:
     first_number: int
 
 
-def render_csv(block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None) -> bytes:
+def render_csv(
+    block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None, labels: bool
+) -> bytes:
     """Write rows `id,item_id,score`, each ended by a newline; a bad record is a row `id,ERROR,message`.
 
     The first field is the record's id, empty where it has none. Rows of similar users hold users in place of items.
-    An unknown item has an empty score. Reasons have no place in a row, nor have `details`.
+    An unknown item has an empty score. Reasons have no place in a row, nor have `details` and `labels`.
 
     Parameters
     ----------
@@ -91,7 +95,7 @@ def render_csv(block: Block, *, users: EscapedIds, items: EscapedIds, details: I
         What to write.
     users, items
         The ids of the model.
-    details
+    details, labels
         Not written.
 
     Raises
@@ -101,10 +105,10 @@ def render_csv(block: Block, *, users: EscapedIds, items: EscapedIds, details: I
     """
     columns = _Columns(block.answers)
     indptr = block.answers.ranking.indptr
-    labels = joined(escape_csv(texts_of([query.label or "" for query in block.answers.queries])), ",")
+    subjects = joined(escape_csv(texts_of([query.label or "" for query in block.answers.queries])), ",")
     rows, ends = text_and_ends(
         joined(
-            labels.take(pa.array(columns.records)),
+            subjects.take(pa.array(columns.records)),
             columns.ids(users=users.csv, items=items.csv, escape=escape_csv),
             columns.scores(after=b",", unknown=","),
             "\n",
@@ -121,7 +125,9 @@ def render_csv(block: Block, *, users: EscapedIds, items: EscapedIds, details: I
     return b"".join([*parts, rows[written:]])
 
 
-def render_json(block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None) -> bytes:
+def render_json(
+    block: Block, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None, labels: bool
+) -> bytes:
     """Write one JSON object a record, each ended by a newline; a bad record is an object with `error`.
 
     Parameters
@@ -132,6 +138,8 @@ def render_json(block: Block, *, users: EscapedIds, items: EscapedIds, details: 
         The ids of the model.
     details
         What `titles` shows of each item; None where nothing is known.
+    labels
+        Whether a user's scores are probabilities, so that each comes with the `predicted_label`.
 
     Raises
     ------
@@ -139,7 +147,7 @@ def render_json(block: Block, *, users: EscapedIds, items: EscapedIds, details: 
         Where a number is not finite.
     """
     answers = block.answers
-    rows, ends = text_and_ends(_json_rows(_Columns(answers), users=users, items=items, details=details))
+    rows, ends = text_and_ends(_json_rows(_Columns(answers), users=users, items=items, details=details, labels=labels))
     starts = ends[answers.ranking.indptr].tolist()
     parts: list[bytes | memoryview] = []
     for position, (query, known, ignored) in enumerate(
@@ -199,6 +207,13 @@ class _Columns:
         known = _finite_texts(scores[~self.unknown], after=after)
         return pc.fill_null(spread(known, ~self.unknown), unknown)
 
+    def labels(self) -> pa.LargeStringArray:
+        """Return the member `predicted_label` of each row, after a comma; null where the score is no probability."""
+        queries, scores = self.answers.queries, self.answers.ranking.scores
+        by_cosine = np.array([query.item_id is not None or query.similar_users for query in queries], dtype=np.bool_)
+        likely = pa.array(scores >= _LEAST_LIKELY, mask=self.unknown | by_cosine[self.records])
+        return pc.if_else(likely, pa.scalar(',"predicted_label":1', TEXT), pa.scalar(',"predicted_label":0', TEXT))
+
     def _unknown_ids(self) -> list[str]:
         queries, indptr = self.answers.queries, self.answers.ranking.indptr
         rows = np.flatnonzero(self.unknown)
@@ -211,7 +226,7 @@ class _Columns:
 
 
 def _json_rows(
-    columns: _Columns, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None
+    columns: _Columns, *, users: EscapedIds, items: EscapedIds, details: ItemDetails | None, labels: bool
 ) -> pa.LargeStringArray:
     """Return each row as a JSON object after a comma."""
     of_users = columns.of_users
@@ -220,6 +235,8 @@ def _json_rows(
         begin = pc.if_else(pa.array(of_users), pa.scalar(',{"user_id":"', TEXT), pa.scalar(begin, TEXT))
     ids = columns.ids(users=users.json, items=items.json, escape=escape_json)
     parts = [begin, ids, '","score"', columns.scores(after=b":", unknown=":null")]
+    if labels:
+        parts.append(columns.labels())
     titled = columns.where("titles") & ~columns.unknown
     if details is not None and titled.any():
         parts.append(_json_details(details, columns.indices, wanted=titled))

@@ -61,9 +61,11 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
         }
 
     if settings.console:
-        console.add_console(app, recommender)
+        console.add_console(app, recommender, traits=recommender.answering.traits)
     routes = _ROUTES_WITH_CONSOLE if settings.console else _ROUTES
-    document = orjson.dumps(openapi.description(more_paths=console.PATHS if settings.console else {}))
+    document = orjson.dumps(
+        openapi.description(recommender.answering.traits, more_paths=console.PATHS if settings.console else {})
+    )
 
     @app.get("/openapi.json")
     def describe() -> Response:

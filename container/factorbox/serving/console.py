@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 from flask import Flask, Response, request
 
+from factorbox.recommend.traits import Traits
 from factorbox.serving.fields import JsonObject
 from factorbox.serving.openapi import json_answer, refusals
 from factorbox.serving.refusals import RequestError
@@ -26,7 +27,7 @@ _PARAMETERS = (*_SUBJECTS, "limit")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-def add_console(app: Flask, model: Searched) -> None:
+def add_console(app: Flask, model: Searched, *, traits: Traits) -> None:
     """Add the page and its search to an application.
 
     Parameters
@@ -36,14 +37,16 @@ def add_console(app: Flask, model: Searched) -> None:
         page asks for recommendations.
     model
         The model that is looked at.
+    traits
+        What the page has to know of the model before it asks for anything.
     """
-    page = _PAGE.read_text(encoding="utf-8")
+    page = page_for(traits)
     page_headers = {**_HEADERS, "Content-Security-Policy": content_security_policy(page)}
     search = Search(model)
 
     @app.get("/")
     def show_page() -> Response:
-        """The page, the same for every model."""
+        """The page."""
         return Response(page, content_type="text/html; charset=utf-8", headers=page_headers)
 
     @app.get("/search")
@@ -58,6 +61,13 @@ def add_console(app: Flask, model: Searched) -> None:
         else:
             answer = search.overview(limit=limit)
         return Response(orjson.dumps(answer), content_type="application/json", headers=_HEADERS)
+
+
+def page_for(traits: Traits) -> str:
+    """Return the page, which knows its model by attributes of its body; all else is the same for every model."""
+    known = {"feedback": traits.feedback.kind, "link": traits.link, "explains": str(traits.explains).lower()}
+    attributes = "".join(f' data-{name}="{value}"' for name, value in known.items())
+    return _PAGE.read_text(encoding="utf-8").replace("<body>", f"<body{attributes}>", 1)
 
 
 def content_security_policy(page: str) -> str:

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
+from factorbox.data.fields import MAX_WEIGHT
 from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, MAX_TOP_N, History
 from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, quoted, shortened
 
 JsonObject = dict[str, Any]
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SIGNED_NUMBER = re.compile(f"-?{_NUMBER.pattern}")
 # What JSON schema can say of weights that are texts: whole and decimal numbers, and powers of ten within the range.
-_WEIGHT_TEXTS = (
-    r"0*[1-9][0-9]{0,37}(\.[0-9]+)?",
-    r"0+\.0{0,36}[1-9][0-9]*",
-    r"[1-9](\.[0-9]+)?[eE][+-]?[0-2]?[0-9]",
-)
+_POSITIVE_TEXTS = r"0*[1-9][0-9]{0,37}(\.[0-9]+)?|0+\.0{0,36}[1-9][0-9]*|[1-9](\.[0-9]+)?[eE][+-]?[0-2]?[0-9]"
+_UNSIGNED_TEXTS = r"0*[0-9]{1,38}(\.[0-9]+)?|[0-9](\.[0-9]+)?[eE][+-]?[0-2]?[0-9]"
 
 
 class BadValueError(Exception):
@@ -175,9 +173,13 @@ class Ids(Kind):
 
 @dataclass(frozen=True)
 class Likings(Kind):
-    """Item ids that weigh 1 each, or the weight of each item id."""
+    """Item ids that a user likes, or the weight of each item id.
 
-    words = "list of item ids, or object item id → weight"
+    A weight is any finite number here: which ones a model takes is its own affair
+    (`factorbox.recommend.answering.Answering.misfit`).
+    """
+
+    words = "list of item ids that the user likes, or object item id → weight (its rating, for models of ratings)"
 
     def read(self, value: object) -> History:
         """Return the ids as texts, or the weights by id."""
@@ -192,19 +194,24 @@ class Likings(Kind):
             )
         if value.repeated is not None:
             raise BadValueError(
-                "is there twice: give each item one weight, or a list, in which repeated items add up",
+                "is there twice: give each item once",
                 value=as_text(value[value.repeated]),
-                place=_key(value.repeated),
+                place=place_of(value.repeated),
             )
         _check_length(value)
         return {_read_key(item_id): _read_weight(item_id, weight) for item_id, weight in value.items()}
 
     def schema(self) -> JsonObject:
         """Return the JSON schema of both forms."""
+        return self.schema_from(-MAX_WEIGHT)
+
+    def schema_from(self, minimum: float) -> JsonObject:
+        """Return the JSON schema of both forms for a model whose weights are at least `minimum`."""
+        texts = _POSITIVE_TEXTS if minimum > 0 else _UNSIGNED_TEXTS
         weight = {
             "anyOf": [
-                {"type": "number", "minimum": MIN_WEIGHT, "maximum": MAX_WEIGHT},
-                {"type": "string", "pattern": f"^({'|'.join(_WEIGHT_TEXTS)})$"},
+                {"type": "number", "minimum": minimum, "maximum": MAX_WEIGHT},
+                {"type": "string", "pattern": f"^{'-?' if minimum < 0 else ''}({texts})$"},
             ]
         }
         return {
@@ -275,16 +282,18 @@ def _read_key(item_id: str) -> str:
 
 def _read_weight(item_id: str, value: object) -> float:
     # The range is that of weights in training.
-    if isinstance(value, str) and _NUMBER.fullmatch(value) and MIN_WEIGHT <= (weight := float(value)) <= MAX_WEIGHT:
-        return weight
+    if isinstance(value, str) and _SIGNED_NUMBER.fullmatch(value) and abs(weight := float(value)) <= MAX_WEIGHT:
+        # -0.0 is a 0 like any other.
+        return weight + 0.0
     raise BadValueError(
-        f"is not a weight: give a number above 0 (from {MIN_WEIGHT:.1e} to {MAX_WEIGHT:.1e}), or leave the item out",
+        f"is not a weight: give a number, of at most {MAX_WEIGHT:.1e}, or leave the item out",
         value=as_text(value),
-        place=_key(item_id),
+        place=place_of(item_id),
     )
 
 
-def _key(item_id: str) -> str:
+def place_of(item_id: str) -> str:
+    """Return where in an object an item stands, to be read after the name of the field: `["50"]`."""
     return f"[{quoted(shortened(item_id))}]"
 
 
@@ -325,9 +334,10 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "exclude_items": Field(Ids(), "These items are not recommended. Unknown ids are ignored.", ["286"]),
         "history": Field(
             Likings(),
-            "What a user likes: the user is worked out anew from it, and nothing is stored. It is added to the stored "
-            "history of a known `user_id`. Items of a list weigh 1 each and add up where repeated; unknown ids are "
-            "ignored, and counted.",
+            "What a user likes, or how the user rates it: the user is worked out anew from it, and nothing is stored. "
+            "It is added to the stored history of a known `user_id`. Items of a list weigh 1 each and add up where "
+            "repeated. For models of ratings each counts once, as an item that is rated well does, and a rating "
+            "stands for the stored one. Unknown ids are ignored, and counted.",
             ["50", "181"],
         ),
         "sequence_id": Field(Id("a sequence"), "A label for `sequence`, which the answer repeats.", "visit-7"),
@@ -345,8 +355,8 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         "explain": Field(
             WholeNumber(),
-            "How many items of the history to name as reasons for each item. JSON answers only: in a CSV answer such "
-            "a record is a bad one.",
+            "How many items of the history to name as reasons for each item; not for `mlp`, which has none. JSON "
+            "answers only: in a CSV answer such a record is a bad one.",
             3,
         ),
         "titles": Field(

@@ -20,8 +20,10 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.queries import Query
 from factorbox.recommend.subjects import Resolved
+from factorbox.recommend.traits import Misfit
 from factorbox.serving.answers import RENDERERS, Block, EscapedIds
 from factorbox.serving.csv_payload import parse_csv
+from factorbox.serving.fields import place_of
 from factorbox.serving.json_payload import parse_json
 from factorbox.serving.media_types import Format
 from factorbox.serving.queries import BadRecord, Record
@@ -154,6 +156,12 @@ class Invocations:
         """Look all records up, and find those that this model or this format cannot answer."""
         bad = {position: record for position, record in enumerate(records) if isinstance(record, BadRecord)}
         queries = [_NOTHING if isinstance(record, BadRecord) else record for record in records]
+        # Nothing else of a record is for a model to judge, and most records have neither.
+        to_judge = [position for position, query in enumerate(queries) if query.history or query.explain]
+        for position in to_judge:
+            if misfit := self._answering.misfit(queries[position]):
+                bad[position] = _unfit(queries[position], misfit)
+                queries[position] = _NOTHING
         resolved = self._answering.resolve(queries)
         nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
         if self._settings.unknown_users == "error":
@@ -163,7 +171,7 @@ class Invocations:
                 bad.setdefault(position, _endless_label(queries[position]))
         sizes, products = self._sizes(resolved, answer_format=answer_format)
         if answer_format == "csv":
-            explained = (position for position, query in enumerate(queries) if query.explain)
+            explained = (position for position in to_judge if queries[position].explain)
             bad |= {position: _unexplainable(queries[position]) for position in explained}
         for position in np.flatnonzero(products > _MOST_PRODUCTS).tolist():
             bad.setdefault(position, _endless_reasons(queries[position]))
@@ -194,13 +202,28 @@ class Invocations:
             answers = self._answering.answer(asked.resolved.part(start, end), exclude_seen=self._exclude_seen)
             bad = {position - start: asked.bad[position] for position in range(start, end) if position in asked.bad}
             block = Block(answers=answers, bad=bad, first_number=start + 1)
-            yield RENDERERS[answer_format](block, users=self._users, items=self._items, details=self._details)
+            yield RENDERERS[answer_format](
+                block,
+                users=self._users,
+                items=self._items,
+                details=self._details,
+                labels=self._answering.labels,
+            )
 
 
 def _rows_of_details(details: ItemDetails) -> int:
     """Return how large the texts of the item with the longest are, in rows of ordinary length."""
     longest = sum(pc.max(pc.binary_length(column)).as_py() or 0 for column in details.columns.values())
     return 1 + int(longest) // _ROW_CHARACTERS
+
+
+def _unfit(query: Query, misfit: Misfit) -> BadRecord:
+    return BadRecord(
+        misfit.problem,
+        field=misfit.field + ("" if misfit.item_id is None else place_of(misfit.item_id)),
+        value=Bare(repr(misfit.value).removesuffix(".0")),
+        label=_label(query),
+    )
 
 
 def _unexplainable(query: Query) -> BadRecord:

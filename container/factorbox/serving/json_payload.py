@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT
+from factorbox.data.fields import MAX_WEIGHT
 from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, Query
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
 from factorbox.serving.forms import SUBJECT_FIELDS
@@ -221,8 +221,9 @@ def _fast_likings(value: Any, zero_is_plain: bool) -> list[str] | dict[str, floa
     if not value or len(value) > MAX_IDS:
         return None if value else value
     weights = value.values()
-    plain = set(map(type, weights)) <= {int, float} and min(weights) >= MIN_WEIGHT and max(weights) <= MAX_WEIGHT
-    return dict(zip(value, map(float, weights), strict=True)) if plain and "" not in value else None
+    plain = set(map(type, weights)) <= {int, float} and min(weights) >= -MAX_WEIGHT and max(weights) <= MAX_WEIGHT
+    # Adding 0.0 makes floats, and a 0 like any other of -0.0.
+    return {item_id: weight + 0.0 for item_id, weight in value.items()} if plain and "" not in value else None
 
 
 _FAST_READERS: dict[type[Kind], Callable[[Any, bool], Any]] = {

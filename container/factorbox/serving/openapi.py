@@ -7,7 +7,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 import factorbox
-from factorbox.serving.fields import FIELDS, JsonObject, one_position
+from factorbox.recommend.traits import Traits
+from factorbox.serving.fields import FIELDS, Field, JsonObject, Likings, one_position
 from factorbox.serving.forms import FORMS, Form, Subject
 
 VERSION = "3.1.0"
@@ -26,14 +27,17 @@ _REFUSALS = {
 _CSV_RECORD = r'([^",\r\n]+|"([^"]|"")+")(,("0*[1-9][0-9]*"|0*[1-9][0-9]*))?'
 
 
-def description(*, more_paths: Mapping[str, JsonObject] = MappingProxyType({})) -> JsonObject:
+def description(traits: Traits, *, more_paths: Mapping[str, JsonObject] = MappingProxyType({})) -> JsonObject:
     """Return the OpenAPI document.
 
     Parameters
     ----------
+    traits
+        Of the model that is served: they say which records it takes. The answers are described for all models.
     more_paths
         Path items of routes that are not part of the contract, by path.
     """
+    fields = {name: field for name, field in FIELDS.items() if traits.explains or name != "explain"}
     return {
         "openapi": VERSION,
         "info": {
@@ -43,12 +47,14 @@ def description(*, more_paths: Mapping[str, JsonObject] = MappingProxyType({})) 
         },
         "paths": {
             "/ping": {"get": _ping()},
-            "/invocations": {"post": _invocations()},
+            "/invocations": {"post": _invocations(_forms(fields))},
             "/execution-parameters": {"get": _execution_parameters()},
             "/openapi.json": {"get": _openapi()},
             **more_paths,
         },
-        "components": {"schemas": dict([*_request_schemas(), *_answer_schemas()])},
+        "components": {
+            "schemas": dict([*_request_schemas(fields, minimum=traits.feedback.minimum), *_answer_schemas()])
+        },
     }
 
 
@@ -100,12 +106,12 @@ def _openapi() -> JsonObject:
     }
 
 
-def _invocations() -> JsonObject:
+def _invocations(forms: str) -> JsonObject:
     record, answer = _ref("Record"), _ref("Answer")
     return {
         "summary": "Answers to the records of the body, in order",
         "operationId": "invocations",
-        "description": f"A record asks for one of these, with what may be beside it:\n\n{_forms()}\n\n"
+        "description": f"A record asks for one of these, with what may be beside it:\n\n{forms}\n\n"
         "The answer is in the form that `Accept` names, CSV by default.",
         "requestBody": {
             "required": True,
@@ -161,22 +167,26 @@ def _invocations() -> JsonObject:
     }
 
 
-def _forms() -> str:
-    """Say for each form which fields it has, as a list in Markdown."""
+def _forms(fields: Mapping[str, Field]) -> str:
+    """Say for each form which of some fields it has, as a list in Markdown."""
     lines = []
     for form in reversed(FORMS):
         for subject in form.subjects:
             needs = " and ".join(map(_code, form.needs_for(subject)))
-            lines.append(f"* {form.wanted}: {needs}, with {', '.join(map(_code, subject.takes + form.takes))}")
+            takes = (name for name in subject.takes + form.takes if name in fields)
+            lines.append(f"* {form.wanted}: {needs}, with {', '.join(map(_code, takes))}")
     return "\n".join(lines)
 
 
-def _request_schemas() -> Iterator[tuple[str, JsonObject]]:
-    records = {_title(form, subject): _record(form, subject) for form in reversed(FORMS) for subject in form.subjects}
+def _request_schemas(fields: Mapping[str, Field], *, minimum: float) -> Iterator[tuple[str, JsonObject]]:
+    records = {
+        _title(form, subject): _record(form, subject, fields) for form in reversed(FORMS) for subject in form.subjects
+    }
     yield "Record", {"oneOf": [_ref(title) for title in records]}
     yield from records.items()
-    for name, field in FIELDS.items():
-        yield name, {"description": field.meaning, "examples": [field.example], **field.kind.schema()}
+    for name, field in fields.items():
+        schema = field.kind.schema_from(minimum) if isinstance(field.kind, Likings) else field.kind.schema()
+        yield name, {"description": field.meaning, "examples": [field.example], **schema}
 
 
 def _title(form: Form, subject: Subject) -> str:
@@ -185,11 +195,11 @@ def _title(form: Form, subject: Subject) -> str:
     return wanted if len(form.subjects) == 1 else f"{wanted}.{subject.needs[0]}"
 
 
-def _record(form: Form, subject: Subject) -> JsonObject:
+def _record(form: Form, subject: Subject, fields: Mapping[str, Field]) -> JsonObject:
     """Return the schema of the records of a form that are for one kind of subject."""
     needs = form.needs_for(subject)
-    properties = {name: _ref(name) for name in needs + subject.takes + form.takes}
-    for name, field in FIELDS.items():
+    properties = {name: _ref(name) for name in needs + subject.takes + form.takes if name in fields}
+    for name, field in fields.items():
         # A wish that is off may always be there; one that makes the form has to be on.
         if field.kind.is_idle(False) and (name in needs or name not in properties):
             properties[name] = _ref(name) | one_position(name in needs)
@@ -226,9 +236,24 @@ def _answer_schemas() -> Iterator[tuple[str, JsonObject]]:
         _closed(
             {
                 "item_id": text,
-                "score": {"type": ["number", "null"], "description": "null for an unknown one of `item_ids`."},
+                "score": {
+                    "type": ["number", "null"],
+                    "description": "What the items are ordered by. Models of ratings: the rating, count or value that "
+                    "is expected, in the units of the training data; with a logistic loss the probability of a like. "
+                    "Models of implicit feedback: a number that only orders. Similar items: the cosine. null for an "
+                    "unknown one of `item_ids`.",
+                },
+                "predicted_label": {
+                    "enum": [0, 1],
+                    "description": "Only there where the score is a probability: 1 from 0.5 on.",
+                },
                 "item": columns,
-                "baseline": {**number, "description": "The part of the score that no item of the history explains."},
+                "baseline": {
+                    **number,
+                    "description": "What no item of the history explains. With all impacts it adds up to the score of "
+                    "the user who is folded in from that history; to the log-odds of the score with a logistic loss, "
+                    "to its logarithm with a Poisson loss.",
+                },
                 "own_impact": {**number, "description": "The item's own share, where it is in the history."},
                 "because": {
                     "type": "array",
@@ -242,7 +267,12 @@ def _answer_schemas() -> Iterator[tuple[str, JsonObject]]:
     yield (
         "Reason",
         _closed(
-            {"item_id": text, "influence": number, "impact": number, "item": columns},
+            {
+                "item_id": text,
+                "influence": {**number, "description": "What one unit of the value that is fitted for it adds."},
+                "impact": {**number, "description": "Its share: influence × the value that is fitted for it."},
+                "item": columns,
+            },
             required=["item_id", "influence", "impact"],
         ),
     )

@@ -1,0 +1,144 @@
+"""What a training job is asked to do: its hyperparameters, sorted by whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from factorbox.contract.hyperparameters import Hyperparameters, shown
+from factorbox.data.columns import ReadOptions
+from factorbox.data.filters import FilterOptions
+from factorbox.errors import UserError
+from factorbox.models import ALGORITHMS
+from factorbox.models.base import Algorithm
+from factorbox.options import check_ranges, option, options_of
+from factorbox.validation import ValidationOptions
+
+_NOT_BUILT = ("softmax", "warp")
+_SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
+_RATING_LOSSES = ("squared", "regression", "logistic", "poisson")
+_WITH_OWN_LOSS = tuple(name for name, algorithm in ALGORITHMS.items() if "loss" in options_of(algorithm.config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """Hyperparameters of the job as a whole."""
+
+    algorithm: str | None = option(
+        None, f"One of {', '.join(ALGORITHMS)}; {next(iter(ALGORITHMS))} where neither it nor loss is given."
+    )
+    loss: str | None = option(
+        None,
+        f"Without algorithm: one of {', '.join(_SELECTING_LOSSES)} selects the algorithm of that name. With"
+        f" {' or '.join(_WITH_OWN_LOSS)}: its own loss.",
+        choices=(*_SELECTING_LOSSES, *_RATING_LOSSES),
+    )
+    random_state: int = option(
+        42,
+        "Seed: the same seed, data and hyperparameters give the same bytes.",
+        minimum=0,
+        maximum=2**63 - 1,
+        aliases=("seed",),
+    )
+    accelerator: str = option(
+        "auto",
+        "auto takes a GPU where there is one (the CUDA path is unmeasured); none is torch alone, without the numba"
+        " kernels.",
+        choices=("auto", "cpu", "cuda", "none"),
+    )
+    exclude_seen: bool = option(
+        True, "Whether answers leave out the items of the user's training history, unless a request says otherwise."
+    )
+    write_requests: bool = option(True, "Whether to write requests for all users, below output/data/requests.")
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def selected(self) -> Algorithm:
+        """Return the algorithm that these options name.
+
+        Raises
+        ------
+        UserError
+            For an unknown algorithm, one that is not built yet, a loss beside an algorithm that has another or none to
+            choose, and a loss of ratings without algorithm.
+        """
+        if self.algorithm is None and self.loss in _RATING_LOSSES:
+            others = " or ".join(f"algorithm={name}" for name in _WITH_OWN_LOSS)
+            raise UserError(f"loss={self.loss} alone selects no algorithm: give {others} with it")
+        name = next(iter(ALGORITHMS))
+        if self.algorithm is not None or self.loss is not None:
+            name = self.algorithm if self.algorithm is not None else str(self.loss)
+        if name in _NOT_BUILT:
+            raise UserError(f"algorithm={name} is not built yet: give one of {', '.join(ALGORITHMS)}")
+        if name not in ALGORITHMS:
+            raise UserError(f"unknown algorithm {shown(name)}: give one of {', '.join(ALGORITHMS)}")
+        if self.loss not in (None, name) and name not in _WITH_OWN_LOSS:
+            raise UserError(f"loss={self.loss} does not go with algorithm={shown(name)}: give one of them")
+        return ALGORITHMS[name]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training job is asked to do."""
+
+    options: JobOptions
+    reading: ReadOptions
+    filters: FilterOptions
+    validation: ValidationOptions
+    algorithm: Algorithm
+    config: Any
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return every effective hyperparameter by name, for the log and the manifest."""
+        return {
+            **asdict(self.options),
+            "algorithm": self.algorithm.name,
+            **asdict(self.reading),
+            **asdict(self.filters),
+            **asdict(self.validation),
+            **asdict(self.config),
+        }
+
+
+OPTIONS: tuple[type[Any], ...] = (JobOptions, ReadOptions, FilterOptions, ValidationOptions)
+"""The configurations of every job, beside that of its algorithm."""
+
+
+def read_job(raw: Mapping[str, Any]) -> Job:
+    """Turn the content of hyperparameters.json into a job.
+
+    Raises
+    ------
+    UserError
+        For an unknown hyperparameter, a value that is none, one of another algorithm, and those that do not
+        go together.
+    """
+    given = Hyperparameters(raw)
+    options = given.take(JobOptions)
+    algorithm = options.selected()
+    job = Job(
+        options=options,
+        reading=given.take(ReadOptions),
+        filters=given.take(FilterOptions),
+        validation=given.take(ValidationOptions),
+        algorithm=algorithm,
+        config=given.take(algorithm.config),
+    )
+    given.refuse_rest(elsewhere=_of_other_algorithms(algorithm))
+    job.filters.for_reading(job.reading)
+    return job
+
+
+def _of_other_algorithms(selected: Algorithm) -> dict[str, str]:
+    owners: dict[str, list[str]] = {}
+    for algorithm in ALGORITHMS.values():
+        for name, declared in options_of(algorithm.config).items():
+            for spelling in (name, *declared.aliases):
+                owners.setdefault(spelling, []).append(algorithm.name)
+    return {
+        name: f"hyperparameter {name} is not one of algorithm={selected.name}: it belongs to {', '.join(names)};"
+        " remove it or choose another algorithm"
+        for name, names in owners.items()
+    }
