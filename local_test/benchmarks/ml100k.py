@@ -36,7 +36,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("algorithms", nargs="*", metavar="ALGORITHM", help="default: all")
+    parser.add_argument("algorithms", nargs="*", metavar="ALGORITHM", help="default: all that do without ratings")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one row for each")
     arguments = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
     users = np.flatnonzero(relevant.counts)
     rows = most_popular(fitted, user_indices=users, k=movielens.K)
     _print_row("most popular", ranking_metrics(rows, user_indices=users, relevant=relevant, k=movielens.K), "")
-    for name in arguments.algorithms or ALGORITHMS:
+    for name in arguments.algorithms or _of_pairs():
         algorithm = ALGORITHMS[name]
         for seed in arguments.seeds:
             started = time.perf_counter()
@@ -60,6 +60,11 @@ def main() -> None:
             seconds = time.perf_counter() - started
             metrics = movielens.quality(factors, fitted=fitted, relevant=relevant)
             _print_row(f"factorbox {name}", metrics, f"{seconds:.2f}")
+
+
+def _of_pairs() -> list[str]:
+    """Name the algorithms that do without ratings."""
+    return [name for name, chosen in ALGORITHMS.items() if not chosen.feedback(chosen.config()).needs_weights]
 
 
 def _print_row(model: str, metrics: RankingMetrics, note: str) -> None:

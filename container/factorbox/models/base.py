@@ -36,7 +36,7 @@ def embedding_dim_option(default: int) -> Any:
     )
 
 
-def epochs_option(default: int) -> Any:
+def epochs_option(default: int | None) -> Any:
     """Declare the option `epochs`, under the names that peers give it."""
     return option(
         default,

@@ -5,8 +5,7 @@ data once, in random order, and sets against it an item j that u has not seen, d
 
     Σ_(u,i) [ loss(x̂_ui, x̂_uj) + λ/2 (|w_u|² + |h_i|² + |h_j|² + b_u² + b_i² + b_j²) ]
 
-in batches by row-wise Adagrad (Duchi, Hazan, Singer 2011, with one step size a row):
-s ← s + mean(g²), θ ← θ − lr · g / √s, where g is the gradient of a batch for the row θ.
+in batches by row-wise Adagrad (`factorbox.models.adagrad`).
 
 In the pairwise losses b_u cancels out of x̂_ui − x̂_uj: it has no gradient and stays 0. Only `pointwise`
 moves it.
@@ -19,8 +18,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,7 +27,8 @@ import torch
 
 from factorbox.data.feedback import PAIRS, Feedback
 from factorbox.data.interactions import Interactions
-from factorbox.errors import AlgorithmError, UserError
+from factorbox.errors import AlgorithmError
+from factorbox.models.adagrad import Table, Touched, reproducible
 from factorbox.models.base import Algorithm, Device, Epoch, Factors, ItemSide, Link, RowSystem, Watch
 from factorbox.models.sampled_config import (
     AdaptiveHingeConfig,
@@ -93,7 +91,7 @@ class SampledFactorization:
             Where the loss or a factor stops being finite.
         """
         place = torch.device("cuda" if device == "cuda" else "cpu")
-        with _reproducible(threads, place), torch.inference_mode():
+        with reproducible(threads, place), torch.inference_mode():
             training = _Training(interactions, loss=self._loss, config=config, random_state=random_state, device=place)
             epochs, train_loss = 0, math.nan
             while epochs < config.epochs and not (epochs and watch.should_stop()):
@@ -123,38 +121,6 @@ class SampledFactorization:
         return tables + lookup + per_pair * pairs + max(batch, constants_memory(pairs=pairs, embedding_dim=d))
 
 
-class _Table:
-    """Rows of parameters (rows, d) that take row-wise Adagrad steps."""
-
-    def __init__(self, values: torch.Tensor) -> None:
-        self.values = values
-        self._squares = torch.zeros(len(values), device=values.device)  # s, (rows,)
-
-    def at(self, rows: torch.Tensor) -> torch.Tensor:
-        """Copy rows out.  # (rows, d)."""
-        return self.values.index_select(0, rows)
-
-    def step(self, touched: _Touched, gradients: torch.Tensor, *, config: SampledConfig) -> None:
-        """Descend along the sum of the samples' gradients, (samples, d), in the rows they touch."""
-        rows = touched.rows
-        before = self.at(rows)  # (distinct rows, d)
-        g = torch.zeros_like(before).index_add_(0, touched.position, gradients)
-        g += config.regularization * touched.times * before
-        squares = self._squares.index_select(0, rows) + (g * g).mean(dim=1)
-        self._squares.index_copy_(0, rows, squares)
-        # A row whose gradient has always been zero has s = 0: it stays where it is.
-        rate = config.learning_rate / squares.sqrt().clamp_min(torch.finfo(squares.dtype).tiny)
-        self.values.index_copy_(0, rows, before - rate[:, None] * g)
-
-
-class _Touched:
-    """The distinct rows among the row indices of a batch."""
-
-    def __init__(self, indices: torch.Tensor) -> None:
-        self.rows, self.position, counts = torch.unique(indices, return_inverse=True, return_counts=True)
-        self.times = counts.to(torch.float32)[:, None]  # (distinct rows, 1)
-
-
 class _Training:
     """Parameters, data and random numbers of one fit."""
 
@@ -174,24 +140,19 @@ class _Training:
         pair_users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
         self._users = torch.from_numpy(pair_users).to(device)  # (pairs,)
         self._items = torch.tensor(interactions.item_indices, device=device)  # (pairs,)
-        usable = self._unseen.counts[self._users] > 0  # a user of every item has nothing to set against
+        usable = self._unseen.usable(self._users)
         if not usable.all():
             self._users, self._items = self._users[usable], self._items[usable]
-        if not len(self._users):
-            raise UserError(
-                "every user has interacted with every item, so there are no negatives to learn from: "
-                "train with algorithm=als, or give data in which users have chosen"
-            )
 
         self._user_factors = self._initial(interactions.n_users)
         self._item_factors = self._initial(interactions.n_items)
-        self._user_biases = _Table(torch.zeros(interactions.n_users, 1, device=device))
-        self._item_biases = _Table(torch.zeros(interactions.n_items, 1, device=device))
+        self._user_biases = Table(torch.zeros(interactions.n_users, 1, device=device))
+        self._item_biases = Table(torch.zeros(interactions.n_items, 1, device=device))
 
-    def _initial(self, rows: int) -> _Table:
+    def _initial(self, rows: int) -> Table:
         d = self._config.embedding_dim
         values = torch.randn(rows, d, generator=self._generator, device=self._device)
-        return _Table(values.mul_(_INITIAL_SCALE / math.sqrt(d)))
+        return Table(values.mul_(_INITIAL_SCALE / math.sqrt(d)))
 
     def sweep(self, watch: Watch) -> float | None:
         """Visit every pair once; return the mean loss, or None where the watch ended the sweep early."""
@@ -219,11 +180,13 @@ class _Training:
         loss, slope_i, slope_j = in_blocks(self._loss, x_ui, x_uj)
 
         a_i, a_j = slope_i[:, None], slope_j[:, None]  # (batch, 1)
-        touched_users, touched_items = _Touched(u), _Touched(torch.cat([i, j]))
-        users.step(touched_users, a_i * h_i + a_j * h_j, config=config)
-        items.step(touched_items, torch.cat([a_i * w_u, a_j * w_u]), config=config)
-        self._user_biases.step(touched_users, a_i + a_j, config=config)
-        self._item_biases.step(touched_items, torch.cat([a_i, a_j]), config=config)
+        touched_users, touched_items = Touched(u), Touched(torch.cat([i, j]))
+        of_users = dict(learning_rate=config.learning_rate, penalties=config.regularization * touched_users.times)
+        of_items = dict(learning_rate=config.learning_rate, penalties=config.regularization * touched_items.times)
+        users.step(touched_users, a_i * h_i + a_j * h_j, **of_users)
+        items.step(touched_items, torch.cat([a_i * w_u, a_j * w_u]), **of_items)
+        self._user_biases.step(touched_users, a_i + a_j, **of_users)
+        self._item_biases.step(touched_items, torch.cat([a_i, a_j]), **of_items)
         return loss
 
     def _negatives(self, u: torch.Tensor, w_u: torch.Tensor) -> torch.Tensor:
@@ -257,23 +220,6 @@ class _Training:
             epochs=epochs,
             train_loss=train_loss,
         )
-
-
-@contextmanager
-def _reproducible(threads: int, device: torch.device) -> Iterator[None]:
-    """Set torch's number of threads, and on a GPU its deterministic sums, for the time of a fit."""
-    threads_before = torch.get_num_threads()
-    strict_before = torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    # Never on the processor, where it changes nothing and imports a compiler that wants a writable disk.
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        if device.type == "cuda":
-            torch.use_deterministic_algorithms(strict_before)
-        torch.set_num_threads(threads_before)
 
 
 BPR: Algorithm = SampledFactorization("bpr", bpr, BPRConfig, fold_in=FoldInScales())

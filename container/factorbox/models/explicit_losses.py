@@ -1,0 +1,88 @@
+"""The losses of ratings: value and derivatives for a prediction x̂ and what it is to be.
+
+All three are negative log likelihoods of a generalized linear model, up to constants, with its canonical link: the
+normal, the Bernoulli and the Poisson distribution (McCullagh and Nelder 1989, "Generalized Linear Models", chapter 2).
+The first derivative is therefore always the mean less the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import softplus
+
+from factorbox.models.base import Link
+
+_BLOCK = 1 << 14
+"""Scores in one call: see `factorbox.models.sampled_losses.in_blocks`."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss of ratings.
+
+    Attributes
+    ----------
+    link
+        Turns x̂ into the mean.
+    value
+        Loss of predictions x̂ and values y, (samples,) each.
+    mean
+        The mean for x̂; the derivative of the loss by x̂ is the mean less y.
+    curvature
+        The second derivative of the loss, given the mean.
+    """
+
+    link: Link
+    value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    mean: Callable[[torch.Tensor], torch.Tensor]
+    curvature: Callable[[torch.Tensor], torch.Tensor]
+
+    def in_blocks(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return loss and slope of many predictions, in blocks of fixed size: the same for any number of threads."""
+        blocks = [
+            (self.value(x_block, y_block), self.mean(x_block) - y_block)
+            for x_block, y_block in zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True)
+        ]
+        values, slopes = zip(*blocks, strict=True)
+        return torch.cat(values), torch.cat(slopes)
+
+
+LOSSES: Mapping[str, Loss] = MappingProxyType(
+    {
+        # ½ (x̂ − y)².
+        "squared": Loss("identity", lambda x, y: 0.5 * (x - y).square(), torch.clone, torch.ones_like),
+        # −y log σ(x̂) − (1 − y) log(1 − σ(x̂)).
+        "logistic": Loss("sigmoid", lambda x, y: softplus(x) - y * x, torch.sigmoid, lambda mean: mean * (1 - mean)),
+        # exp(x̂) − y x̂.
+        "poisson": Loss("exp", lambda x, y: torch.exp(x) - y * x, torch.exp, torch.clone),
+    }
+)
+"""Each of `factorbox.models.base.RatingLoss` by its name."""
+
+
+def fitted_values(ratings: NDArray[np.float32], *, loss: str, like_above: float | None) -> NDArray[np.float32]:
+    """Return what x̂ is fitted to: the ratings, or their labels 0 and 1.  # (ratings,)."""
+    if loss != "logistic":
+        return ratings
+    if like_above is None:
+        return np.maximum(ratings, np.float32(0))
+    return (ratings > like_above).astype(np.float32)
+
+
+def global_mean(values: NDArray[np.float32], *, loss: str) -> float:
+    """Return μ: the x̂ whose mean is the mean of the values.
+
+    A mean that no x̂ has, such as that of labels that are all 1, is moved by half a rating.
+    """
+    mean, half = float(values.mean(dtype=np.float64)), 0.5 / len(values)
+    if loss == "logistic":
+        mean = min(max(mean, half), 1 - half)
+        return math.log(mean / (1 - mean))
+    return math.log(max(mean, half)) if loss == "poisson" else mean

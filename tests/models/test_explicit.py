@@ -1,0 +1,490 @@
+"""Biased matrix factorization of ratings: what it learns, its oracles, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factorbox.data.feedback import COUNTS, RATINGS
+from factorbox.data.interactions import Interactions
+from factorbox.errors import AlgorithmError, UserError
+from factorbox.models.base import Epoch, Factors, ItemSide, Watch
+from factorbox.models.explicit import EXPLICIT, _Training
+from factorbox.models.explicit_config import DEFAULT_EPOCHS, ExplicitConfig, Schedule
+from factorbox.models.explicit_losses import LOSSES, global_mean
+from factorbox.recommend.fold_in import fold_in
+from support import interactions_from_rows
+
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def rated(values: Matrix, observed: Mask) -> Interactions:
+    """Return the observed cells of a matrix as ratings."""
+    rows = [np.flatnonzero(row).tolist() for row in observed]
+    weights = [values[user, row].tolist() for user, row in enumerate(rows)]
+    return interactions_from_rows(rows, n_items=values.shape[1], weights=weights)
+
+
+def low_rank(rng: np.random.Generator, users: int = 120, items: int = 90) -> tuple[Matrix, Mask]:
+    """Ratings 4 + b_u + b_i + w_u·h_i without noise, and which of them are observed."""
+    W, H = rng.standard_normal((users, 2)), rng.standard_normal((items, 2))
+    values = 4 + rng.standard_normal((users, 1)) + rng.standard_normal(items) + W @ H.T
+    return values, rng.random((users, items)) < 0.6
+
+
+def ratings_for(loss: str, rng: np.random.Generator, users: int = 50, items: int = 40) -> Interactions:
+    """Return ratings that a loss can fit."""
+    x = 0.5 * rng.standard_normal((users, 1)) + 0.5 * rng.standard_normal(items)
+    make: dict[str, Callable[[], Matrix]] = {
+        "squared": lambda: 3 + x + 0.3 * rng.standard_normal(x.shape),
+        "logistic": lambda: (rng.random(x.shape) < 1 / (1 + np.exp(-2 * x))).astype(np.float64),
+        "poisson": lambda: rng.poisson(np.exp(1 + x)).astype(np.float64),
+    }
+    return rated(make[loss](), rng.random(x.shape) < 0.5)
+
+
+def small(**options: Any) -> ExplicitConfig:
+    return ExplicitConfig(**{"embedding_dim": 4, "epochs": 3, "batch_size": 256, **options})
+
+
+def predicted(factors: Factors) -> Matrix:
+    w, h = factors.user_factors.astype(np.float64), factors.item_factors.astype(np.float64)
+    biases = np.add.outer(factors.user_biases.astype(np.float64), factors.item_biases.astype(np.float64))
+    return factors.global_mean + biases + w @ h.T
+
+
+def rmse(values: Matrix, other: Matrix, where: Mask) -> float:
+    return float(np.sqrt(np.mean(np.square(values - other)[where])))
+
+
+def cells(interactions: Interactions) -> tuple[Any, Any]:
+    return np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr)), interactions.item_indices
+
+
+def assert_same_bytes(a: Factors, b: Factors) -> None:
+    for name in ("user_factors", "item_factors", "user_biases", "item_biases"):
+        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
+    assert (a.train_loss, a.global_mean, a.fold_in) == (b.train_loss, b.global_mean, b.fold_in)
+
+
+# What the model learns
+
+
+def test_ratings_of_low_rank_are_recovered_in_the_cells_that_were_not_seen(rng: np.random.Generator) -> None:
+    values, observed = low_rank(rng)
+    config = small(epochs=None, learning_rate="0.2x60,0.02x20", regularization=1e-5, batch_size=1024)
+    factors = EXPLICIT.fit(rated(values, observed), config=config, random_state=0)
+    assert values[~observed].std() > 1.5
+    assert rmse(predicted(factors), values, ~observed) < 0.1
+
+
+def test_without_biases_only_a_dot_product_is_left(rng: np.random.Generator) -> None:
+    values = rng.uniform(0.5, 1.5, (120, 3)) @ rng.uniform(0.5, 1.5, (3, 90))
+    observed = rng.random(values.shape) < 0.6
+    config = small(epochs=None, learning_rate="0.2x60,0.02x20", regularization=1e-5, batch_size=1024, biases=False)
+    interactions = rated(values, observed)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    assert factors.global_mean == 0 and not factors.user_biases.any() and not factors.item_biases.any()
+    assert not EXPLICIT.row_system(config, factors.item_side).has_bias
+    assert rmse(predicted(factors), values, ~observed) < 0.2 * values[~observed].std()
+
+
+def test_a_plain_dot_product_reaches_the_ratings_with_the_default_penalty(rng: np.random.Generator) -> None:
+    """Trap: a penalty that suits deviations from a mean draws whole ratings to 0."""
+    values = 4 + 0.3 * rng.standard_normal((60, 50))
+    config = ExplicitConfig(biases=False, embedding_dim=4, batch_size=256)
+    factors = EXPLICIT.fit(rated(values, rng.random(values.shape) < 0.2), config=config, random_state=0)
+    assert predicted(factors).mean() == pytest.approx(4, abs=0.4)
+
+
+def test_the_logistic_loss_gives_probabilities_that_are_right_on_average(rng: np.random.Generator) -> None:
+    truth = 1 / (1 + np.exp(-2 * (rng.standard_normal((150, 1)) + rng.standard_normal(100))))
+    observed = rng.random(truth.shape) < 0.5
+    labels = (rng.random(truth.shape) < truth).astype(np.float64)
+    config = small(loss="logistic", epochs=30, regularization=0.02)
+    factors = EXPLICIT.fit(rated(labels, observed), config=config, random_state=0)
+    probabilities = 1 / (1 + np.exp(-predicted(factors)))
+    assert EXPLICIT.link(config) == "sigmoid"
+    assert rmse(probabilities, truth, ~observed) < 0.5 * truth.std()
+    assert abs(probabilities[~observed].mean() - truth[~observed].mean()) < 0.02
+
+
+def test_the_poisson_loss_gives_expected_counts(rng: np.random.Generator) -> None:
+    truth = np.exp(1 + 0.5 * rng.standard_normal((150, 1)) + 0.5 * rng.standard_normal(100))
+    observed = rng.random(truth.shape) < 0.5
+    counts = rng.poisson(truth).astype(np.float64)
+    config = small(loss="poisson", epochs=30, regularization=0.05)
+    factors = EXPLICIT.fit(rated(counts, observed), config=config, random_state=0)
+    expected = np.exp(predicted(factors))
+    assert EXPLICIT.link(config) == "exp"
+    assert rmse(expected, truth, ~observed) < 0.35 * truth.std()
+    assert abs(expected[~observed].mean() / truth[~observed].mean() - 1) < 0.05
+
+
+def test_the_score_is_that_of_a_factorization_machine_over_one_hot_users_and_items(rng: np.random.Generator) -> None:
+    """Against equation 1 of Rendle 2010, every pair of features interacting by the dot product of their vectors."""
+    factors = EXPLICIT.fit(ratings_for("squared", rng, users=7, items=5), config=small(), random_state=0)
+    V = np.concatenate([factors.user_factors, factors.item_factors]).astype(np.float64)  # (features, d)
+    weights = np.concatenate([factors.user_biases, factors.item_biases]).astype(np.float64)
+    for user in range(7):
+        for item in range(5):
+            x = np.zeros(12)
+            x[[user, 7 + item]] = 1
+            pairs = sum(V[j] @ V[k] * x[j] * x[k] for j in range(12) for k in range(j + 1, 12))
+            machine = factors.global_mean + weights @ x + pairs
+            assert machine == pytest.approx(predicted(factors)[user, item], rel=1e-9)
+
+
+def test_the_scale_and_origin_of_ratings_do_not_matter(rng: np.random.Generator) -> None:
+    interactions = ratings_for("squared", rng)
+    scaled = replace(interactions, weights=(50 * interactions.weights - 300).astype(np.float32))
+    one, other = (EXPLICIT.fit(data, config=small(), random_state=0) for data in (interactions, scaled))
+    np.testing.assert_allclose(predicted(other), 50 * predicted(one) - 300, atol=0.02)
+    assert other.train_loss == pytest.approx(2500 * one.train_loss, rel=1e-3)
+
+
+def test_the_logged_loss_is_the_mean_squared_error_of_ratings(rng: np.random.Generator) -> None:
+    """In one batch with the rows near 0, that is the variance of the ratings."""
+    interactions = ratings_for("squared", rng)
+    factors = EXPLICIT.fit(interactions, config=small(epochs=1, batch_size=1 << 20), random_state=0)
+    assert factors.train_loss == pytest.approx(float(interactions.weights.var()), rel=0.02)
+
+
+# The gradients and the exact rows
+
+
+@every_loss
+@given(x=st.floats(-8, 8), y=st.sampled_from([0.0, 1.0, 3.0]))
+def test_slope_and_curvature_are_the_derivatives_of_the_loss(loss: str, x: float, y: float) -> None:
+    y = min(y, 1.0) if loss == "logistic" else y
+    at, value = torch.tensor([x], dtype=torch.float64, requires_grad=True), torch.tensor([y], dtype=torch.float64)
+    chosen = LOSSES[loss]
+    (slope,) = torch.autograd.grad(chosen.value(at, value).sum(), at, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), at) if slope.requires_grad else (torch.zeros(1),)
+    torch.testing.assert_close(chosen.in_blocks(at.detach(), value)[1], slope.detach())
+    torch.testing.assert_close(chosen.curvature(chosen.mean(at.detach())), curvature.to(torch.float64))
+
+
+@every_loss
+def test_the_first_step_goes_down_the_gradient_of_the_documented_objective(loss: str, rng: np.random.Generator) -> None:
+    """From s = 0 a row moves by lr · g / √mean(g²): its direction is that of its gradient by autograd."""
+    interactions = ratings_for(loss, rng)
+    λ, lr, n0 = 0.3, 0.01, EXPLICIT.row_system(small(), _no_items()).frequency_offset
+    config = small(loss=loss, regularization=λ)
+    training = _Training(interactions, config=config, random_state=0, device=torch.device("cpu"))
+    tables = (training._user_factors, training._item_factors, training._user_biases, training._item_biases)
+    # Biases that are not 0, so that their penalty shows.
+    for table in tables[2:]:
+        table.values += torch.from_numpy(rng.standard_normal(table.values.shape).astype(np.float32))
+    before = [table.values.double().clone().requires_grad_() for table in tables]
+    training._step(torch.arange(interactions.n_pairs), learning_rate=lr)
+
+    ratings = torch.from_numpy(interactions.weights.astype(np.float64))
+    u, i = (torch.from_numpy(index).long() for index in cells(interactions))
+    W, H, b_u, b_i = before
+    μ = float(ratings.mean()) if loss == "squared" else global_mean(interactions.weights, loss=loss)
+    x = (W[u] * H[i]).sum(1) + b_u[u, 0] + b_i[i, 0]
+    values = (ratings - μ) / ratings.std(correction=0) if loss == "squared" else ratings
+    objective = LOSSES[loss].value(x if loss == "squared" else x + μ, values).sum()
+    for side, rows in ((u, (W, b_u)), (i, (H, b_i))):
+        weight = torch.bincount(side, minlength=len(rows[0])) + n0
+        objective = objective + λ / 2 * sum((weight[:, None] * row.square()).sum() for row in rows)
+    gradients = torch.autograd.grad(objective, before)
+    for table, start, g in zip(tables, before, gradients, strict=True):
+        expected = start - lr * g / g.square().mean(dim=1, keepdim=True).sqrt()
+        torch.testing.assert_close(table.values.double(), expected.detach(), rtol=1e-3, atol=1e-4 * lr)
+
+
+def _no_items() -> ItemSide:
+    return ItemSide(np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.float32))
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_every_user_is_the_solution_of_a_dense_ridge_regression(biases: bool, rng: np.random.Generator) -> None:
+    interactions = ratings_for("squared", rng)
+    config = small(biases=biases, regularization=0.2)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    n0 = EXPLICIT.row_system(config, factors.item_side).frequency_offset
+    for user in range(interactions.n_users):
+        own = slice(*interactions.indptr[user : user + 2])
+        items, ratings = interactions.item_indices[own], interactions.weights[own].astype(np.float64)
+        x = factors.item_factors[items].astype(np.float64)
+        x = np.column_stack([x, np.ones(len(items))]) if biases else x
+        A = x.T @ x + 0.2 * (len(items) + n0) * np.eye(x.shape[1])
+        solved = np.linalg.solve(A, x.T @ (ratings - factors.global_mean - factors.item_biases[items]))
+        np.testing.assert_allclose(factors.user_factors[user], solved[:4], atol=1e-5)
+        assert factors.user_biases[user] == pytest.approx(solved[4] if biases else 0.0, abs=1e-5)
+
+
+@every_loss
+@pytest.mark.parametrize("options", [{}, {"biases": False}, {"regularization": 1e-3}], ids=str)
+def test_folding_a_training_user_in_gives_the_stored_row(
+    loss: str, options: dict[str, Any], rng: np.random.Generator
+) -> None:
+    interactions = ratings_for(loss, rng)
+    config = small(loss=loss, **options)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0, threads=2)
+    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
+    folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
+    np.testing.assert_allclose(user_factors, factors.user_factors, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(predicted(folded), predicted(factors), rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_penalty_a_folded_in_user_fits_the_history_as_the_stored_one_does(rng: np.random.Generator) -> None:
+    """Also with fewer ratings than unknowns, where the system is singular."""
+    interactions = interactions_from_rows(
+        [[0, 1], [1, 2, 3, 4, 5, 6, 7], [0, 2, 4, 6, 7, 8, 9]], n_items=10, weights=[[1, 5], [*range(7)], [*range(7)]]
+    )
+    config = small(regularization=0.0)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
+    folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
+    u, i = cells(interactions)
+    np.testing.assert_allclose(predicted(folded)[u, i], predicted(factors)[u, i], atol=1e-3)
+    np.testing.assert_allclose(predicted(factors)[0, [0, 1]], [1, 5], atol=1e-3)
+
+
+def test_histories_longer_than_a_chunk_and_users_without_ratings_are_solved(rng: np.random.Generator) -> None:
+    values = rng.standard_normal((4, 1500)) + 3
+    observed = np.ones(values.shape, dtype=bool)
+    observed[1, 3:], observed[2] = False, False
+    interactions = rated(values, observed)
+    config = small(epochs=1)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
+    np.testing.assert_allclose(user_factors, factors.user_factors, atol=1e-5)
+    np.testing.assert_allclose(user_biases, factors.user_biases, atol=1e-5)
+    assert not factors.user_factors[2].any() and factors.user_biases[2] == 0
+
+
+@every_loss
+def test_a_row_is_the_minimum_whatever_the_scale_of_its_values(loss: str, rng: np.random.Generator) -> None:
+    """Trap: a whole Newton step may overshoot; here counts reach thousands, far from exp(0)."""
+    interactions = ratings_for(loss, rng)
+    if loss == "poisson":
+        grown = interactions.weights.copy()
+        grown[::7] *= 1000
+        interactions = replace(interactions, weights=grown)
+    config = small(loss=loss, regularization=0.001, epochs=2)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    system = EXPLICIT.row_system(config, factors.item_side)
+    u, i = cells(interactions)
+    x = torch.from_numpy(predicted(factors)[u, i])
+    slope = (LOSSES[loss].mean(x) - torch.from_numpy(interactions.weights.astype(np.float64))).numpy()
+    penalties = system.penalties(interactions.by_user().counts)
+    gradient = np.zeros((interactions.n_users, 5))
+    columns = np.column_stack([factors.item_factors[i].astype(np.float64), np.ones(len(i))])
+    np.add.at(gradient, u, slope[:, None] * columns)
+    rows = np.column_stack([factors.user_factors, factors.user_biases]).astype(np.float64)
+    size = np.maximum(1.0, np.bincount(u, weights=interactions.weights))[:, None]
+    assert np.abs((gradient + penalties[:, None] * rows) / size).max() < 1e-5
+
+
+# Training
+
+
+@every_loss
+def test_the_same_seed_gives_the_same_bytes_on_one_two_and_three_threads(loss: str, rng: np.random.Generator) -> None:
+    # Batches large enough for torch to share among threads: more than 32,768 ratings, and more than one batch.
+    interactions = ratings_for(loss, rng, users=450, items=400)
+    config = small(loss=loss, embedding_dim=6, batch_size=50_000, epochs=1)
+    assert interactions.n_pairs > config.batch_size
+    one, two, three = (
+        EXPLICIT.fit(interactions, config=config, random_state=7, threads=threads) for threads in (1, 2, 3)
+    )
+    assert_same_bytes(one, two)
+    assert_same_bytes(one, three)
+
+
+def test_a_schedule_is_obeyed(rng: np.random.Generator) -> None:
+    """Two epochs at one rate are the same as that rate alone; then a rate of nearly nothing keeps the items."""
+    interactions = ratings_for("squared", rng)
+    constant = EXPLICIT.fit(interactions, config=small(epochs=2, learning_rate="0.1"), random_state=0)
+    staged, other = (
+        EXPLICIT.fit(interactions, config=small(epochs=None, learning_rate=rate), random_state=0)
+        for rate in ("0.1x2,1e-12x3", "0.1x2,0.05x3")
+    )
+    assert staged.epochs == other.epochs == 5
+    np.testing.assert_allclose(staged.item_factors, constant.item_factors, atol=1e-7)
+    assert np.abs(other.item_factors - constant.item_factors).max() > 0.01
+
+
+@every_loss
+def test_a_snapshot_is_a_whole_model_and_changes_nothing(loss: str, rng: np.random.Generator) -> None:
+    interactions = ratings_for(loss, rng)
+    snapshots: list[Factors] = []
+
+    def look(epoch: Epoch) -> None:
+        snapshots.append(epoch.snapshot())
+
+    watched = EXPLICIT.fit(interactions, config=small(loss=loss), random_state=0, watch=Watch(on_epoch=look))
+    assert_same_bytes(watched, EXPLICIT.fit(interactions, config=small(loss=loss), random_state=0))
+    assert_same_bytes(watched, snapshots[-1])
+    first = EXPLICIT.fit(interactions, config=small(loss=loss, epochs=1), random_state=0)
+    assert_same_bytes(first, snapshots[0])
+
+
+@every_loss
+def test_the_loss_falls(loss: str, rng: np.random.Generator) -> None:
+    seen: list[float] = []
+    watch = Watch(on_epoch=lambda epoch: seen.append(epoch.train_loss))
+    EXPLICIT.fit(ratings_for(loss, rng), config=small(loss=loss, epochs=12), random_state=0, watch=watch)
+    assert seen[-1] < 0.95 * seen[0]
+
+
+def test_a_penalty_shrinks_the_model(rng: np.random.Generator) -> None:
+    interactions = ratings_for("squared", rng)
+    loose, tight = (
+        EXPLICIT.fit(interactions, config=small(regularization=λ, epochs=20), random_state=0) for λ in (0.01, 10.0)
+    )
+    assert np.abs(tight.item_biases).mean() < 0.5 * np.abs(loose.item_biases).mean()
+    assert np.abs(predicted(tight) - tight.global_mean).mean() < np.abs(predicted(loose) - loose.global_mean).mean()
+
+
+@every_loss
+def test_numbers_that_stop_being_finite_name_the_hyperparameters(loss: str, rng: np.random.Generator) -> None:
+    config = small(loss=loss, learning_rate="1e38")
+    with pytest.raises(AlgorithmError, match=r"no longer finite.*learning_rate \(now 1e38\).*regularization.*batch"):
+        EXPLICIT.fit(ratings_for(loss, rng), config=config, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "rating"), [("squared", 3.0), ("squared", -1e30), ("logistic", 1.0), ("logistic", 0.0), ("poisson", 0.0)]
+)
+def test_ratings_that_are_all_alike_are_predicted_as_such(loss: str, rating: float) -> None:
+    rows = [[0, 1, 2], [1, 2, 3], [0, 3]]
+    interactions = interactions_from_rows(rows, n_items=4, weights=[[rating] * len(row) for row in rows])
+    factors = EXPLICIT.fit(interactions, config=small(loss=loss, regularization=1.0), random_state=0)
+    means = LOSSES[loss].mean(torch.from_numpy(predicted(factors))).numpy()
+    np.testing.assert_allclose(means, rating, rtol=0.05, atol=0.15)
+
+
+# Labels
+
+
+def test_a_label_of_minus_one_counts_as_zero(rng: np.random.Generator) -> None:
+    zeros = ratings_for("logistic", rng)
+    minus = replace(zeros, weights=np.where(zeros.weights == 0, -1, 1).astype(np.float32))
+    one, other = (EXPLICIT.fit(data, config=small(loss="logistic"), random_state=0) for data in (zeros, minus))
+    assert_same_bytes(one, other)
+
+
+def test_like_above_makes_the_labels(rng: np.random.Generator) -> None:
+    ratings = ratings_for("squared", rng)
+    labels = replace(ratings, weights=(ratings.weights > 3).astype(np.float32))
+    made = EXPLICIT.fit(ratings, config=small(loss="logistic", like_above=3.0), random_state=0)
+    given_labels = EXPLICIT.fit(labels, config=small(loss="logistic"), random_state=0)
+    assert_same_bytes(replace(made, fold_in={}), replace(given_labels, fold_in={}))
+    assert given_labels.fold_in["listed_value"] == 1.0
+    assert made.fold_in["listed_value"] == pytest.approx(ratings.weights[ratings.weights > 3].mean(), rel=1e-6)
+
+
+def test_a_listed_item_counts_as_one_that_is_liked(rng: np.random.Generator) -> None:
+    ratings = ratings_for("squared", rng)
+    factors = EXPLICIT.fit(ratings, config=small(), random_state=0)
+    assert factors.fold_in["listed_value"] > ratings.weights.mean()
+
+
+def test_ratings_that_are_no_labels_are_refused_with_the_remedy(rng: np.random.Generator) -> None:
+    interactions = interactions_from_rows([[0, 1], [1]], n_items=2, weights=[[1, 0], [4]])
+    with pytest.raises(UserError, match=r"user 'u0001' rates item 'i0001' with 4.*give like_above"):
+        EXPLICIT.fit(interactions, config=small(loss="logistic"), random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("like_above", "said"), [(5.0, "makes no rating a like"), (0.5, "makes every rating a like"), (4.7, "makes no")]
+)
+def test_one_label_alone_is_refused(like_above: float, said: str) -> None:
+    """Trap: 4.7 is below the float32 next to it, but ratings are float32 and none is above it."""
+    interactions = interactions_from_rows([[0, 1]], n_items=2, weights=[[1, 4.7]])
+    with pytest.raises(UserError, match=rf"like_above={like_above:g} {said}.*between 1 and 4.7"):
+        EXPLICIT.resolved(small(loss="logistic", like_above=like_above), interactions=interactions)
+
+
+# The configuration
+
+rates = st.floats(1e-8, 1e3)
+
+
+@given(stages=st.lists(st.tuples(rates, st.integers(1, 50)), min_size=1, max_size=5), spaces=st.sampled_from(["", " "]))
+def test_a_schedule_reads_as_it_is_written(stages: list[tuple[float, int]], spaces: str) -> None:
+    schedule = Schedule.parse(f"{spaces},{spaces}".join(f"{rate!r}{spaces}x{epochs}" for rate, epochs in stages))
+    planned = [rate for rate, epochs in stages for _ in range(epochs)]
+    assert schedule.epochs == len(planned)
+    assert [schedule.at(epoch) for epoch in range(1, len(planned) + 1)] == planned
+
+
+@given(rate=rates, epoch=st.integers(1, 10_000))
+def test_a_number_is_the_rate_of_every_epoch(rate: float, epoch: int) -> None:
+    schedule = Schedule.parse(repr(rate))
+    assert schedule.epochs is None and schedule.at(epoch) == rate
+
+
+@given(text=st.text(alphabet="0123456789.x×,e+- ainf", max_size=12))
+def test_any_text_is_a_schedule_of_positive_finite_rates_or_refused(text: str) -> None:
+    try:
+        schedule = Schedule.parse(text)
+    except UserError as error:
+        assert repr(text) in str(error)
+    else:
+        assert all(0 < rate < float("inf") and (epochs is None or epochs > 0) for rate, epochs in schedule.stages)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"learning_rate": "fast"}, r"learning_rate='fast': 'fast' is no learning rate; give a number such as 0.05"),
+        ({"learning_rate": "0.1x5,0.01"}, r"'0.01' does not say for how many epochs.*as in 0.01x10"),
+        ({"learning_rate": "0"}, r"must be above 0, not 0"),
+        ({"learning_rate": "0.1x5,-1x2"}, r"must be above 0, not -1"),
+        ({"learning_rate": "1e999"}, r"must be above 0"),
+        ({"learning_rate": "0.1x0"}, r"'0.1x0' has no epochs"),
+        ({"learning_rate": "0.1x5,"}, r"'' is no learning rate"),
+        ({"learning_rate": "0.1x5", "epochs": 6}, r"epochs=6 and learning_rate='0.1x5' disagree: the schedule has 5"),
+        ({"learning_rate": "0.1x99999,0.01x9999"}, r"the schedule has 109998 epochs: give at most 100,000"),
+        ({"loss": "hinge"}, r"loss='hinge' is out of range.*squared, regression, logistic, poisson"),
+        ({"like_above": 3.0}, r"like_above=3 makes labels, and loss=squared fits ratings: add loss=logistic"),
+        ({"like_above": 3.0, "loss": "poisson"}, r"loss=poisson fits ratings"),
+        ({"regularization": -1.0}, r"regularization=-1.0 is out of range"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_makes_no_sense_is_refused_with_the_remedy(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        ExplicitConfig(**options)
+
+
+def test_epochs_are_those_given_or_of_the_schedule_or_the_default(rng: np.random.Generator) -> None:
+    interactions = ratings_for("squared", rng)
+
+    def resolved(**options: Any) -> int | None:
+        return EXPLICIT.resolved(ExplicitConfig(**options), interactions=interactions).epochs
+
+    assert resolved() == DEFAULT_EPOCHS
+    assert resolved(epochs=7) == 7
+    assert resolved(learning_rate="0.1x3,0.01x4") == 7
+    assert resolved(learning_rate="0.1x3,0.01x4", epochs=7) == 7
+
+
+def test_regression_is_another_name_of_the_squared_loss() -> None:
+    assert ExplicitConfig(loss="regression") == ExplicitConfig(loss="squared")
+
+
+def test_a_learning_rate_may_be_a_number() -> None:
+    given_as_number: dict[str, Any] = {"learning_rate": 0.1}
+    assert ExplicitConfig(**given_as_number) == ExplicitConfig(learning_rate="0.1")
+
+
+def test_the_feedback_of_counts_cannot_be_negative() -> None:
+    assert EXPLICIT.feedback(small(loss="poisson")) is COUNTS
+    assert EXPLICIT.feedback(small()) is RATINGS and EXPLICIT.feedback(small(loss="logistic")) is RATINGS
