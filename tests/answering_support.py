@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,11 @@ from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import Factors, RowSystem
+from factorbox.models.base import Algorithm, Factors, FoldInProblem, RowSystem
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.answers import Answers
 from factorbox.recommend.queries import Query
+from factorbox.recommend.traits import Traits
 from support import clustered_interactions
 
 
@@ -33,6 +36,8 @@ class Model:
     mean_user_factors: NDArray[np.float32]
     mean_user_bias: NDArray[np.float32]
     available: NDArray[np.bool_]
+    global_mean: float = 0.0
+    layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, interactions: Interactions, factors: Factors, *, available: NDArray[np.bool_] | None = None) -> Model:
@@ -47,6 +52,8 @@ class Model:
             mean_user_factors=factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32),
             mean_user_bias=factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
             available=np.ones(interactions.n_items, np.bool_) if available is None else available,
+            global_mean=factors.global_mean,
+            layers=factors.layers,
         )
 
 
@@ -56,32 +63,67 @@ class Fitted:
 
     interactions: Interactions
     model: Model
-    system: RowSystem
+    problem: FoldInProblem
+    traits: Traits
+
+    @property
+    def system(self) -> RowSystem:
+        """The problem of a model that has no network."""
+        assert isinstance(self.problem, RowSystem)
+        return self.problem
 
     @property
     def answering(self) -> Answering:
-        return Answering(self.model, row_system=lambda: self.system)
+        return Answering(self.model, row_system=lambda: self.problem, traits=self.traits)
 
     def ask(self, *queries: Query, exclude_seen: bool = True) -> Answers:
         answering = self.answering
         return answering.answer(answering.resolve(queries), exclude_seen=exclude_seen)
 
     def with_available(self, available: NDArray[np.bool_]) -> Fitted:
-        values = {**vars(self.model), "available": available}
-        return Fitted(self.interactions, Model(**values), self.system)
+        return replace(self, model=replace(self.model, available=available))
+
+
+VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    **{name: (name, {}) for name in ALGORITHMS},
+    "explicit, logistic": ("explicit", {"loss": "logistic", "like_above": 3.0}),
+    "explicit, poisson": ("explicit", {"loss": "poisson"}),
+    "explicit, no biases": ("explicit", {"biases": False}),
+    "nmf, observed": ("nmf", {"observed_only": True}),
+    "mlp, squared": ("mlp", {"loss": "squared"}),
+    "mlp, logistic": ("mlp", {"loss": "logistic", "like_above": 3.0}),
+}
+"""Every algorithm with its defaults, and what else it can be told to fit, by a name of ours."""
+
+
+EXPLAINED = [name for name in VARIANTS if ALGORITHMS[VARIANTS[name][0]].explains]
+"""Those whose scores are sums over the history."""
+
+
+def fit(variant: str, interactions: Interactions) -> tuple[Algorithm, Any, Factors]:
+    """Fit one of `VARIANTS`, and return the algorithm, the resolved configuration and what was fitted."""
+    name, options = VARIANTS[variant]
+    chosen = ALGORITHMS[name]
+    config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5, **options), interactions=interactions)
+    return chosen, config, chosen.fit(interactions, config=config, random_state=3)
 
 
 @cache
-def fitted(algorithm: str, *, n_users: int = 60, n_items: int = 40, weighted: bool = True) -> Fitted:
-    """Fit one algorithm to made-up data."""
-    chosen = ALGORITHMS[algorithm]
+def fitted(variant: str, *, n_users: int = 60, n_items: int = 40, weighted: bool = True) -> Fitted:
+    """Fit one of `VARIANTS` to made-up data; the weights are whole numbers from 1 to 5, ratings too."""
     interactions = clustered_interactions(
         np.random.default_rng(11), n_users=n_users, n_items=n_items, weighted=weighted
     )
-    config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5), interactions=interactions)
-    factors = chosen.fit(interactions, config=config, random_state=3)
-    system = chosen.row_system(config, factors.item_side)
-    return Fitted(interactions, Model.of(interactions, factors), system)
+    chosen, config, factors = fit(variant, interactions)
+    traits = Traits(
+        algorithm=chosen.name,
+        feedback=chosen.feedback(config),
+        link=chosen.link(config),
+        explains=chosen.explains,
+        listed_value=factors.fold_in.get("listed_value", 1.0),
+    )
+    problem = chosen.row_system(config, factors.item_side)
+    return Fitted(interactions, Model.of(interactions, factors), problem, traits)
 
 
 def rows_of(answers: Answers, position: int) -> list[tuple[int, float]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import scipy.optimize
+import scipy.special
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
@@ -37,6 +40,14 @@ def random_system(
     )
 
 
+def rated_system(rng: np.random.Generator, *, n_items: int, d: int, has_bias: bool, **changes: Any) -> RowSystem:
+    """Make up a system that fits ratings, without a constant part, as biased factorization has it."""
+    system = random_system(rng, n_items=n_items, d=d, has_bias=has_bias, alpha=None)
+    m = d + has_bias
+    nothing: dict[str, Any] = {"gram": np.zeros((m, m)), "constant": np.zeros(m)}
+    return replace(system, **{**nothing, "targets": -system.offsets, "ratings": True, **changes})
+
+
 def random_histories(rng: np.random.Generator, lengths: Sequence[int], *, n_items: int) -> Rows:
     """Draw distinct items with weights from 0.5 to 5 for histories of these lengths."""
     items = [np.sort(rng.choice(n_items, length, replace=False)) for length in lengths]
@@ -65,11 +76,66 @@ def dense_system(system: RowSystem, histories: Rows, row: int) -> tuple[NDArray[
     """Return A and the columns A v = g + columns · 1, one a history item, as the docstring of RowSystem writes them."""
     part = slice(histories.indptr[row], histories.indptr[row + 1])
     x = features(system)[histories.indices[part]]
-    weights = histories.weights[part].astype(np.float64)
+    weights, t = histories.weights[part].astype(np.float64), system.targets[histories.indices[part]].astype(np.float64)
     c = weights * system.alpha if system.alpha is not None else np.ones(len(weights))
-    penalty = system.regularization * (len(x) + system.frequency_offset) ** system.regularization_exponent
-    A = system.gram + x.T @ np.diag(c) @ x + penalty * np.eye(x.shape[1])
-    return A, x.T * (c * system.targets[histories.indices[part]])
+    fitted = weights + t if system.ratings else c * t
+    if system.every_cell:
+        c = np.zeros(len(weights))
+    A = system.gram + x.T @ np.diag(c) @ x + penalty(system, len(x)) * np.eye(x.shape[1])
+    return A, x.T * fitted
+
+
+def penalty(system: RowSystem, length: int) -> float:
+    return float(system.regularization * (length + system.frequency_offset) ** system.regularization_exponent)
+
+
+def dense_row(system: RowSystem, histories: Rows, row: int) -> NDArray[np.float64]:
+    """Return the row of a history by another way than the product's: dense algebra, or scipy.  # (m,)."""
+    if system.loss != "squared":
+        return _minimum(system, histories, row)
+    A, columns = dense_system(system, histories, row)
+    b = system.constant + columns.sum(axis=1)
+    if system.non_negative:
+        root = np.linalg.cholesky(A)
+        return np.asarray(scipy.optimize.nnls(root.T, np.linalg.solve(root, b))[0])
+    return np.asarray(np.linalg.solve(A, b))
+
+
+def labels_of(system: RowSystem, ratings: NDArray[np.float32]) -> NDArray[np.float64]:
+    if system.like_above is None:
+        return np.clip(ratings.astype(np.float64), 0, 1)
+    return np.array([1.0 if rating > np.float32(system.like_above) else 0.0 for rating in ratings])
+
+
+def _minimum(system: RowSystem, histories: Rows, row: int) -> NDArray[np.float64]:
+    """Minimise the objective of `RowSystem` for the logistic or the Poisson loss."""
+    part = slice(histories.indptr[row], histories.indptr[row + 1])
+    x, t = features(system)[histories.indices[part]], system.targets[histories.indices[part]].astype(np.float64)
+    poisson = system.loss == "poisson"
+    r = histories.weights[part].astype(np.float64) if poisson else labels_of(system, histories.weights[part])
+    G = system.gram + penalty(system, len(x)) * np.eye(x.shape[1])
+
+    def mean(fitted: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.exp(fitted) if poisson else scipy.special.expit(fitted))
+
+    def objective(v: NDArray[np.float64]) -> float:
+        fitted = x @ v - t
+        with np.errstate(over="ignore"):
+            partition = np.exp(fitted) if poisson else np.logaddexp(0, fitted)
+        return float((partition - r * fitted).sum() + v @ G @ v / 2 - system.constant @ v)
+
+    def gradient(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(x.T @ (mean(x @ v - t) - r) + G @ v - system.constant)
+
+    def hessian(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        expected = mean(x @ v - t)
+        return np.asarray(x.T @ np.diag(expected if poisson else expected * (1 - expected)) @ x + G)
+
+    start = np.zeros(x.shape[1])
+    found = scipy.optimize.minimize(
+        objective, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": 1e-9, "maxiter": 2000}
+    )
+    return np.asarray(found.x)
 
 
 def elsewhere_in_memory(system: RowSystem, offset: int) -> RowSystem:

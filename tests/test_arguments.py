@@ -21,6 +21,7 @@ from factorbox.arguments import (
     users_of,
     whole_number,
 )
+from factorbox.data.feedback import COUNTS, IMPLICIT, RATINGS
 from factorbox.errors import UserError
 from factorbox.recommend.queries import MAX_TOP_N, Query
 
@@ -106,7 +107,7 @@ def test_a_table_in_place_of_a_column_is_refused() -> None:
     with pytest.raises(UserError, match=r"user_ids is a table: give one of its columns"):
         id_texts(frame, place="user_ids")
     with pytest.raises(UserError, match=r"histories is a table: .*groupby\('user_id'\)\['item_id'\]\.agg\(list\)"):
-        new_users_of(frame)
+        new_users_of(frame, feedback=IMPLICIT)
 
 
 @pytest.mark.parametrize(("value", "number"), [(1, 1), (np.int32(5), 5), (10**30, MAX_TOP_N)])
@@ -127,20 +128,49 @@ def test_a_switch_is_a_truth_value() -> None:
 
 
 def test_a_history_is_a_list_or_weights() -> None:
-    assert history_of([50, "172", 50], place="histories[0]") == ["50", "172", "50"]
-    assert history_of(pd.Series([50, 172], index=["x", "y"]), place="histories[0]") == ["50", "172"]
-    assert history_of({50: 2, "172": np.float32(0.5)}, place="histories[0]") == {"50": 2.0, "172": 0.5}
+    assert history_of([50, "172", 50], place="histories[0]", feedback=IMPLICIT) == ["50", "172", "50"]
+    assert history_of(pd.Series([50, 172], index=["x", "y"]), place="histories[0]", feedback=IMPLICIT) == ["50", "172"]
+    assert history_of({50: 2, "172": np.float32(0.5)}, place="histories[0]", feedback=IMPLICIT) == {
+        "50": 2.0,
+        "172": 0.5,
+    }
 
 
 @pytest.mark.parametrize("weight", [0, -1.0, float("nan"), float("inf"), 10**400, 1e-40, "2", None, True])
 def test_what_is_no_weight_is_named(weight: object) -> None:
     with pytest.raises(UserError, match=r"histories\[0\]\['50'\] is .*, which is no weight: give a number above 0"):
-        history_of({"50": weight}, place="histories[0]")
+        history_of({"50": weight}, place="histories[0]", feedback=IMPLICIT)
 
 
-def test_an_item_with_two_weights_is_refused() -> None:
-    with pytest.raises(UserError, match="has the item '50' twice"):
-        history_of({"50": 1, 50: 2}, place="histories[0]")
+@pytest.mark.parametrize("value", [0, -1.5, 1e-40, np.float32(-3.5), 10**30, -3.4e38])
+def test_any_finite_number_is_a_rating(value: float) -> None:
+    assert history_of({"50": value}, place="histories[0]", feedback=RATINGS) == {"50": float(value)}
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), -float("inf"), 10**400, 3.5e38, -3.5e38, "2", None, True]
+)
+def test_what_is_no_rating_is_named(value: object) -> None:
+    words = r"histories\[0\]\['50'\] is .*, which is no rating: give a finite number \(up to 3\.4e\+38\), or leave"
+    with pytest.raises(UserError, match=words):
+        history_of({"50": value}, place="histories[0]", feedback=RATINGS)
+
+
+def test_a_rating_that_may_not_be_negative_is_named() -> None:
+    assert history_of({"50": 0}, place="histories[0]", feedback=COUNTS) == {"50": 0.0}
+    with pytest.raises(
+        UserError, match=r"histories\['v'\]\['50'\] is -0\.5, which is no rating: give a number of at least 0"
+    ):
+        new_users_of({"v": {50: -0.5}}, feedback=COUNTS)
+    with pytest.raises(UserError, match=r"histories\[0\]\['50'\] is -1, which is no rating"):
+        users_of("7", [{50: -1}], feedback=COUNTS)
+
+
+def test_an_item_with_two_values_is_refused() -> None:
+    with pytest.raises(UserError, match="has the item '50' twice, as text and as number: add the two up"):
+        history_of({"50": 1, 50: 2}, place="histories[0]", feedback=IMPLICIT)
+    with pytest.raises(UserError, match="has the item '50' twice, as text and as number: keep one"):
+        history_of({"50": 1, 50: 2}, place="histories[0]", feedback=RATINGS)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +181,7 @@ def test_an_item_with_two_weights_is_refused() -> None:
     ],
 )
 def test_histories_alone_describe_new_users_in_their_order(histories: Any) -> None:
-    asked = new_users_of(histories)
+    asked = new_users_of(histories, feedback=IMPLICIT)
     # A label that is a user's id by chance brings no stored history in: it is a label.
     assert asked.queries(0, 2) == [
         Query(sequence_id="b", history=["50"]),
@@ -161,12 +191,12 @@ def test_histories_alone_describe_new_users_in_their_order(histories: Any) -> No
 
 
 def test_listed_histories_are_called_by_their_positions() -> None:
-    assert new_users_of([["50"], {"51": 2.0}]).labels == ["0", "1"]
+    assert new_users_of([["50"], {"51": 2.0}], feedback=IMPLICIT).labels == ["0", "1"]
 
 
 def test_histories_beside_users_add_to_theirs() -> None:
-    by_label = users_of([1, 2, 1], {1: ["50"]})
-    aligned = users_of(["1", "2", "1"], [["50"], None, ["50"]])
+    by_label = users_of([1, 2, 1], {1: ["50"]}, feedback=IMPLICIT)
+    aligned = users_of(["1", "2", "1"], [["50"], None, ["50"]], feedback=IMPLICIT)
     assert by_label == aligned
     assert by_label.queries(0, 2) == [Query(user_id="1", history=["50"]), Query(user_id="2")]
 
@@ -186,7 +216,7 @@ def test_histories_beside_users_add_to_theirs() -> None:
 )
 def test_histories_of_nobody_are_refused(user_ids: Any, histories: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        users_of(user_ids, histories)
+        users_of(user_ids, histories, feedback=IMPLICIT)
 
 
 def test_items_ask_for_their_like() -> None:

@@ -99,6 +99,15 @@ def test_the_columns_of_reasons_have_names_of_their_own() -> None:
     assert len(set(frame.columns)) == frame.shape[1] == 8 + 3 + 3
 
 
+def test_probabilities_have_a_label_behind_the_score_and_none_where_there_is_no_score() -> None:
+    pairs = answers([Query(user_id="u", item_ids=["c", "zzz", "a"])], [[2, -1, 0]])
+    pairs.ranking.scores[:] = [0.5, np.nan, np.nextafter(np.float32(0.5), np.float32(0))]
+    frame = framed([ranking_table(pairs, columns=("user_id", "item_id"), ids=ITEMS, labelled=True)])
+    assert list(frame) == ["user_id", "item_id", "score", "predicted_label"]
+    assert frame["predicted_label"].fillna(-1).to_list() == [1, -1, 0]
+    assert frame["predicted_label"].dtype == pd.Int8Dtype()
+
+
 def test_rows_without_reasons_stand_between_those_that_have_some() -> None:
     found = Explanations(
         indptr=np.array([0, 0, 2, 2]),

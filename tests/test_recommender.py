@@ -18,12 +18,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from answering_support import EXPLAINED, VARIANTS, fit
 from factorbox import artifact
 from factorbox.data.item_details import ItemDetails
 from factorbox.errors import PlatformError, UserError
 from factorbox.manifest import MANIFEST, read_manifest, write_manifest
-from factorbox.models import ALGORITHMS
+from factorbox.models.network import network_scores
 from factorbox.recommend.queries import Query
 from factorbox.recommend.subjects import Resolved
 from factorbox.recommender import Recommender
@@ -34,7 +36,8 @@ from support import clustered_interactions
 
 INTERACTIONS = clustered_interactions(np.random.default_rng(5), n_users=60, n_items=40, weighted=True)
 
-algorithms = st.sampled_from(sorted(ALGORITHMS))
+variants = st.sampled_from(list(VARIANTS))
+explained = st.sampled_from(EXPLAINED)
 users = st.sampled_from([*(f"u{u:04d}" for u in range(0, 60, 7)), "nobody"])
 items = st.sampled_from([*(f"i{i:04d}" for i in range(40)), "nothing"])
 lists = st.lists(items, max_size=8)
@@ -49,17 +52,16 @@ filters = st.fixed_dictionaries(
 
 
 @cache
-def recommender(algorithm: str) -> Recommender:
-    """Fit a small model of one algorithm, with details for most of its items, some of them unavailable."""
-    chosen = ALGORITHMS[algorithm]
-    config = chosen.resolved(chosen.config(embedding_dim=6, epochs=5), interactions=INTERACTIONS)
+def recommender(variant: str) -> Recommender:
+    """Fit a small model of one of `VARIANTS`, with details for most of its items, some of them unavailable."""
+    algorithm, config, factors = fit(variant, INTERACTIONS)
     titles = [f"Title {i}" if i % 5 else None for i in range(40)]
     with TemporaryDirectory() as folder:
         artifact.save(
             Path(folder),
             interactions=INTERACTIONS,
-            factors=chosen.fit(INTERACTIONS, config=config, random_state=3),
-            algorithm=algorithm,
+            factors=factors,
+            algorithm=algorithm.name,
             hyperparameters={**asdict(config), "exclude_seen": True},
             metrics={},
             available=np.arange(40) % 11 != 0,
@@ -106,16 +108,21 @@ def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
+def scored(row: Mapping[str, Any], model: Recommender) -> list[float | None]:
+    """The score of a row, and the label that a probability predicts."""
+    return [row["score"], *([row.get("predicted_label")] if model.answering.labels else [])]
+
+
 def label(answer: Mapping[str, Any]) -> str:
     return str(answer["user_id"] if "user_id" in answer else answer["sequence_id"])
 
 
 @settings(max_examples=60)
-@given(algorithm=algorithms, asked=st.one_of(named, described), wanted=filters, titles=st.booleans())
+@given(variant=variants, asked=st.one_of(named, described), wanted=filters, titles=st.booleans())
 def test_recommendations_are_those_of_the_server(
-    algorithm: str, asked: Any, wanted: dict[str, Any], titles: bool
+    variant: str, asked: Any, wanted: dict[str, Any], titles: bool
 ) -> None:
-    model = recommender(algorithm)
+    model = recommender(variant)
     frame = model.recommend(**as_arguments(asked), **wanted, titles=titles)
     answers = served(model, user_records(asked, {**wanted, "titles": titles}))
 
@@ -123,7 +130,7 @@ def test_recommendations_are_those_of_the_server(
         return [row.get("item", {}).get("title")] if titles else []
 
     assert rows_of(frame) == [
-        (label(answer), row["item_id"], row["score"], *title(row))
+        (label(answer), row["item_id"], *scored(row, model), *title(row))
         for answer in answers
         for row in answer["recommendations"]
     ]
@@ -131,19 +138,19 @@ def test_recommendations_are_those_of_the_server(
 
 @settings(max_examples=60)
 @given(
-    algorithm=algorithms,
+    variant=explained,
     asked=st.one_of(named, described),
     wanted=st.one_of(filters, st.fixed_dictionaries({"item_ids": lists})),
     k=st.integers(1, 12),
 )
-def test_explanations_are_those_of_the_server(algorithm: str, asked: Any, wanted: dict[str, Any], k: int) -> None:
-    model = recommender(algorithm)
+def test_explanations_are_those_of_the_server(variant: str, asked: Any, wanted: dict[str, Any], k: int) -> None:
+    model = recommender(variant)
     frame = model.explain(**as_arguments(asked), **wanted, k=k, titles=True)
     answers = served(model, user_records(asked, {**wanted, "explain": k, "titles": True}))
     expected = []
     for answer in answers:
         for row in answer["recommendations"]:
-            start = (label(answer), row["item_id"], row["score"], row.get("baseline"), row.get("own_impact"))
+            start = (label(answer), row["item_id"], *scored(row, model), row.get("baseline"), row.get("own_impact"))
             title = row.get("item", {}).get("title")
             for reason in row.get("because") or [{}]:
                 why = (reason.get("item_id"), reason.get("influence"), reason.get("impact"))
@@ -153,14 +160,14 @@ def test_explanations_are_those_of_the_server(algorithm: str, asked: Any, wanted
 
 @settings(max_examples=40)
 @given(
-    algorithm=algorithms,
+    variant=variants,
     asked=st.lists(items, max_size=6),
     wanted=st.fixed_dictionaries(
         {}, optional={"top_n": numbers, "include_items": lists, "exclude_items": lists, "titles": st.booleans()}
     ),
 )
-def test_similar_items_are_those_of_the_server(algorithm: str, asked: list[str], wanted: dict[str, Any]) -> None:
-    model = recommender(algorithm)
+def test_similar_items_are_those_of_the_server(variant: str, asked: list[str], wanted: dict[str, Any]) -> None:
+    model = recommender(variant)
     answers = served(model, [{"item_id": item_id, **wanted} for item_id in asked])
     titles = wanted.get("titles", False)
     assert rows_of(model.similar_items(asked, **wanted)) == [
@@ -171,9 +178,9 @@ def test_similar_items_are_those_of_the_server(algorithm: str, asked: list[str],
 
 
 @settings(max_examples=40)
-@given(algorithm=algorithms, asked=named, top_n=numbers)
-def test_similar_users_are_those_of_the_server(algorithm: str, asked: list[tuple[str, Any]], top_n: int) -> None:
-    model = recommender(algorithm)
+@given(variant=variants, asked=named, top_n=numbers)
+def test_similar_users_are_those_of_the_server(variant: str, asked: list[tuple[str, Any]], top_n: int) -> None:
+    model = recommender(variant)
     answers = served(model, user_records(asked, {"similar_users": True, "top_n": top_n}))
     assert rows_of(model.similar_users(**as_arguments(asked), top_n=top_n)) == [
         (answer["user_id"], row["user_id"], row["score"]) for answer in answers for row in answer["similar_users"]
@@ -181,45 +188,55 @@ def test_similar_users_are_those_of_the_server(algorithm: str, asked: list[tuple
 
 
 @settings(max_examples=40)
-@given(algorithm=algorithms, pairs=st.lists(st.tuples(users, items), max_size=12))
-def test_predictions_are_those_of_the_server(algorithm: str, pairs: list[tuple[str, str]]) -> None:
-    model = recommender(algorithm)
+@given(variant=variants, pairs=st.lists(st.tuples(users, items), max_size=12))
+def test_predictions_are_those_of_the_server(variant: str, pairs: list[tuple[str, str]]) -> None:
+    model = recommender(variant)
     frame = pd.DataFrame(pairs, columns=["user_id", "item_id"], dtype="str")
     answers = served(model, [{"user_id": user, "item_ids": [item]} for user, item in pairs])
     assert rows_of(model.predict(frame).to_frame()) == [(answer["recommendations"][0]["score"],) for answer in answers]
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-def test_a_prediction_is_the_product_of_the_factors_and_the_biases(algorithm: str) -> None:
-    model = recommender(algorithm)
+def expected_scores(
+    model: Recommender, factors: NDArray[np.float32], biases: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """The scores of all items, by the formula of the documentation."""
+    layers = model.layers
+    products = (
+        network_scores(factors, model.item_factors, layers)
+        if layers
+        else factors.astype(np.float64) @ model.item_factors.T.astype(np.float64)
+    )
+    x = (model.global_mean + biases[:, None] + model.item_biases + products).astype(np.float64)
+    return np.asarray({"identity": x, "exp": np.exp(x), "sigmoid": 1 / (1 + np.exp(-x))}[model.answering.traits.link])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_prediction_is_the_product_of_the_factors_and_the_biases(variant: str) -> None:
+    model = recommender(variant)
     every = pd.MultiIndex.from_product(
         [model.user_ids.to_list(), model.item_ids.to_list()], names=["user_id", "item_id"]
     ).to_frame(index=False)
-    expected = (
-        model.global_mean
-        + model.user_biases[:, None]
-        + model.item_biases
-        + model.user_factors.astype(np.float64) @ model.item_factors.T
-    )
-    np.testing.assert_allclose(model.predict(every), expected.ravel(), rtol=1e-6, atol=1e-6)
+    expected = expected_scores(model, model.user_factors, model.user_biases)
+    np.testing.assert_allclose(model.predict(every), expected.ravel(), rtol=1e-5, atol=1e-5)
 
 
 @settings(max_examples=40)
-@given(algorithm=algorithms, asked=described)
-def test_folded_in_vectors_give_the_scores_of_the_server(algorithm: str, asked: dict[str, Any]) -> None:
-    model = recommender(algorithm)
+@given(variant=variants, asked=described)
+def test_folded_in_vectors_give_the_scores_of_the_server(variant: str, asked: dict[str, Any]) -> None:
+    model = recommender(variant)
     new = model.fold_in(asked)
     assert list(new.labels) == list(asked)
     assert new.factors.dtype == new.biases.dtype == np.float32
-    scores = new.factors.astype(np.float64) @ model.item_factors.T + new.biases[:, None] + model.item_biases
+    scores = expected_scores(model, new.factors, new.biases)
     answers = served(model, user_records(asked, {"item_ids": model.item_ids.to_list()}))
     expected = [[row["score"] for row in answer["recommendations"]] for answer in answers]
     np.testing.assert_allclose(scores, np.array(expected).reshape(len(asked), 40), rtol=1e-5, atol=1e-5)
     assert new.ignored_items.tolist() == [answer.get("ignored_items", 0) for answer in answers]
 
 
-def test_a_training_history_folds_in_to_the_users_own_vector() -> None:
-    model = recommender("als")
+@pytest.mark.parametrize("variant", ["als", "explicit", "nmf"])
+def test_a_training_history_folds_in_to_the_users_own_vector(variant: str) -> None:
+    model = recommender(variant)
     rows, item_ids = model.history, model.item_ids.to_list()
     parts = [slice(*rows.indptr[u : u + 2]) for u in range(60)]
     own = [
@@ -228,6 +245,30 @@ def test_a_training_history_folds_in_to_the_users_own_vector() -> None:
     new = model.fold_in(own)
     assert list(new.labels) == [str(k) for k in range(60)]
     np.testing.assert_allclose(new.factors, model.user_factors, atol=1e-4)
+    np.testing.assert_allclose(new.biases, model.user_biases, atol=1e-4)
+
+
+def test_a_new_rating_beside_a_known_user_replaces_the_stored_one() -> None:
+    model = recommender("explicit")
+    rows, item_ids = model.history, model.item_ids.to_list()
+    part = slice(*rows.indptr[3:5])
+    own = {item_ids[i]: float(w) for i, w in zip(rows.indices[part], rows.weights[part], strict=True)}
+    rated = next(iter(own))
+    beside = model.recommend("u0003", histories=[{rated: -2.5}], exclude_seen=False, top_n=40)
+    alone = model.recommend(histories=[{**own, rated: -2.5}], exclude_seen=False, top_n=40)
+    pd.testing.assert_series_equal(beside["score"], alone["score"])
+    assert beside["item_id"].to_list() == alone["item_id"].to_list()
+
+
+def test_probabilities_come_with_their_label_in_every_frame_of_items() -> None:
+    model = recommender("explicit, logistic")
+    for frame in (model.recommend(top_n=3), model.explain(top_n=3, k=1)):
+        assert list(frame)[:4] == ["user_id", "item_id", "score", "predicted_label"]
+        assert frame["predicted_label"].dtype == pd.Int8Dtype()
+        assert ((frame["score"] >= 0.5) == (frame["predicted_label"] == 1)).all()
+    assert "predicted_label" not in model.similar_items("i0001")
+    assert "predicted_label" not in model.similar_users("u0001")
+    assert "predicted_label" not in recommender("explicit").recommend("u0001")
 
 
 def test_without_any_user_all_users_are_answered_in_order() -> None:

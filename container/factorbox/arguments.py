@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from factorbox.data.fields import MAX_WEIGHT, MIN_WEIGHT, is_unicode, shortened
+from factorbox.data.feedback import Feedback
+from factorbox.data.fields import MAX_WEIGHT, is_unicode, shortened
 from factorbox.errors import UserError
 from factorbox.recommend.queries import MAX_TOP_N, History, Query
+from factorbox.recommend.traits import value_words
 
 Id = str | int
 """An id: a text, or a whole number, which stands for its decimal text."""
 
 GivenHistory = Iterable[Id] | Mapping[str, float] | Mapping[int, float]
-"""Item ids of weight 1 each, or the weight of each item id."""
+"""Item ids, or the weight or rating of each item id."""
 
 GivenHistories = Mapping[str, GivenHistory] | Mapping[int, GivenHistory] | Iterable[GivenHistory | None]
 """Histories by label, or one after another; a pandas Series has its labels in its index."""
@@ -64,8 +66,10 @@ class Users(NamedTuple):
         return [Query(sequence_id=label, history=history, **wanted) for label, history in users]
 
 
-def users_of(user_ids: Id | Iterable[Id], histories: GivenHistories | None) -> Users:
+def users_of(user_ids: Id | Iterable[Id], histories: GivenHistories | None, *, feedback: Feedback) -> Users:
     """Return the users of these ids, each with the history that is given beside it.
+
+    `feedback` says which values a history may have.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def users_of(user_ids: Id | Iterable[Id], histories: GivenHistories | None) -> U
     labels = id_texts(user_ids, place="user_ids")
     if histories is None:
         return Users(labels, [None] * len(labels), named=True)
-    given = _by_label(histories)
+    given = _by_label(histories, feedback)
     if given is not None:
         if strangers := given.keys() - set(labels):
             stranger = min(strangers)
@@ -90,11 +94,14 @@ def users_of(user_ids: Id | Iterable[Id], histories: GivenHistories | None) -> U
             f"histories has {len(listed)} entries for {len(labels)} user_ids: give one each, None for a user without,"
             " or a mapping of user id to history"
         )
-    own = [None if one is None else history_of(one, place=f"histories[{k}]") for k, one in enumerate(listed)]
+    own = [
+        None if one is None else history_of(one, place=f"histories[{k}]", feedback=feedback)
+        for k, one in enumerate(listed)
+    ]
     return Users(labels, own, named=True)
 
 
-def new_users_of(histories: GivenHistories) -> Users:
+def new_users_of(histories: GivenHistories, *, feedback: Feedback) -> Users:
     """Return users who have nothing but these histories; where they have no labels, their positions are.
 
     Raises
@@ -102,14 +109,17 @@ def new_users_of(histories: GivenHistories) -> Users:
     UserError
         For something that is no history.
     """
-    given = _by_label(histories)
+    given = _by_label(histories, feedback)
     if given is None:
-        given = {str(k): history_of(one, place=f"histories[{k}]") for k, one in enumerate(_listed(histories))}
+        given = {
+            str(k): history_of(one, place=f"histories[{k}]", feedback=feedback)
+            for k, one in enumerate(_listed(histories))
+        }
     return Users(list(given), list(given.values()), named=False)
 
 
-def history_of(given: object, *, place: str) -> History:
-    """Return one history.
+def history_of(given: object, *, place: str, feedback: Feedback) -> History:
+    """Return one history; `feedback` says which values it may have.
 
     Raises
     ------
@@ -122,8 +132,9 @@ def history_of(given: object, *, place: str) -> History:
     for item, value in given.items():
         item_id = id_text(item, place=f"an item of {place}")
         if item_id in weights:
-            raise UserError(f"{place} has the item {shortened(item_id)} twice, as text and as number: add the two up")
-        weights[item_id] = _weight(value, place=f"{place}[{shortened(item_id)}]")
+            remedy = "add the two up" if feedback.kind == "implicit" else "keep one"
+            raise UserError(f"{place} has the item {shortened(item_id)} twice, as text and as number: {remedy}")
+        weights[item_id] = _value(value, place=f"{place}[{shortened(item_id)}]", feedback=feedback)
     return weights
 
 
@@ -207,7 +218,7 @@ def shown(value: object) -> str:
     return text[:_SHOWN] + ("…" if len(text) > _SHOWN else "")
 
 
-def _by_label(histories: Any) -> dict[str, History] | None:
+def _by_label(histories: Any, feedback: Feedback) -> dict[str, History] | None:
     """Return histories by label; None where they have none."""
     if hasattr(histories, "columns"):
         raise UserError(
@@ -222,7 +233,7 @@ def _by_label(histories: Any) -> dict[str, History] | None:
         text = id_text(label, place="a label of histories")
         if text in by_label:
             raise UserError(f"histories has the label {shortened(text)} twice: give each user one history")
-        by_label[text] = history_of(history, place=f"histories[{shortened(text)}]")
+        by_label[text] = history_of(history, place=f"histories[{shortened(text)}]", feedback=feedback)
     return by_label
 
 
@@ -235,11 +246,9 @@ def _listed(values: object, *, place: str = "histories") -> list[Any]:
     return list(values)
 
 
-def _weight(value: Any, *, place: str) -> float:
+def _value(value: Any, *, place: str, feedback: Feedback) -> float:
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not MIN_WEIGHT <= value <= MAX_WEIGHT:
-        raise UserError(
-            f"{place} is {shown(value)}, which is no weight: give a number above 0"
-            f" (from {MIN_WEIGHT:.1e} to {MAX_WEIGHT:.1e}), or leave the item out"
-        )
+    if not number or not feedback.minimum <= value <= MAX_WEIGHT:
+        noun, remedy = value_words(feedback)
+        raise UserError(f"{place} is {shown(value)}, which is no {noun}: {remedy}")
     return float(value)

@@ -20,6 +20,7 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.errors import PlatformError, UserError
 from factorbox.recommend.answers import Answers, Explanations
 from factorbox.recommend.lists import ranges, starts_of
+from factorbox.recommend.traits import LEAST_LIKELY
 
 if TYPE_CHECKING:
     import pandas
@@ -46,11 +47,18 @@ def require_pandas() -> Any:
 
 def framed(tables: Iterable[pa.Table]) -> pandas.DataFrame:
     """Return tables of the same columns, one after another, as one frame."""
-    return pa.concat_tables(tables).to_pandas()
+    # Labels stay whole numbers beside missing ones.
+    kinds = {pa.int8(): require_pandas().Int8Dtype()}
+    return pa.concat_tables(tables).to_pandas(types_mapper=kinds.get)
 
 
 def ranking_table(
-    answers: Answers, *, columns: tuple[str, str], ids: Ids, details: ItemDetails | None = None
+    answers: Answers,
+    *,
+    columns: tuple[str, str],
+    ids: Ids,
+    details: ItemDetails | None = None,
+    labelled: bool = False,
 ) -> pa.Table:
     """Return one row for each row of the answers' rankings.
 
@@ -62,16 +70,23 @@ def ranking_table(
         Of what is ranked.
     details
         Adds their columns, null for an item without a row.
+    labelled
+        Whether the scores are probabilities, so that `predicted_label` stands behind them; null for no score.
     """
     ranking = answers.ranking
-    table = _ranked(answers, columns=columns, ids=ids)
+    table = _ranked(answers, columns=columns, ids=ids, labelled=labelled)
     if details is not None:
         table |= _details_of(details, ranking.item_indices, prefix="", taken=[*table])
     return pa.table(table)
 
 
-def reasons_table(answers: Answers, *, item_ids: Ids, details: ItemDetails | None = None) -> pa.Table:
-    """Return one row for each reason of each explained item; an item without reasons has one row without any."""
+def reasons_table(
+    answers: Answers, *, item_ids: Ids, details: ItemDetails | None = None, labelled: bool = False
+) -> pa.Table:
+    """Return one row for each reason of each explained item; an item without reasons has one row without any.
+
+    `labelled` and `details` are those of `ranking_table`.
+    """
     ranking, found = answers.ranking, answers.explanations or _NO_EXPLANATIONS
     counts = np.diff(found.indptr)
     lengths = np.maximum(counts, 1)
@@ -81,7 +96,7 @@ def reasons_table(answers: Answers, *, item_ids: Ids, details: ItemDetails | Non
     reasons[ranges(starts_of(lengths)[:-1], counts)] = np.arange(len(found.impacts))
     because = np.append(found.item_indices, np.int32(-1))[reasons]
     nothing = np.float32(np.nan)
-    ranked = _ranked(answers, columns=("user_id", "item_id"), ids=item_ids)
+    ranked = _ranked(answers, columns=("user_id", "item_id"), ids=item_ids, labelled=labelled)
     table = {name: column.take(pa.array(rows)) for name, column in ranked.items()}
     table |= {
         "baseline": pa.array(found.baselines[rows]),
@@ -142,7 +157,7 @@ def ids_in(frame: pandas.DataFrame, role: Role, *, named: str | None) -> CodedId
     return CodedIds(texts, codes)
 
 
-def _ranked(answers: Answers, *, columns: tuple[str, str], ids: Ids) -> dict[str, pa.Array]:
+def _ranked(answers: Answers, *, columns: tuple[str, str], ids: Ids, labelled: bool) -> dict[str, pa.Array]:
     ranking = answers.ranking
     owners = np.repeat(np.arange(len(answers.queries)), np.diff(ranking.indptr))
     labels = pa.array([query.label for query in answers.queries], type=_TEXT)
@@ -151,7 +166,11 @@ def _ranked(answers: Answers, *, columns: tuple[str, str], ids: Ids) -> dict[str
         ranked = pa.array([item_id for query in answers.queries for item_id in query.item_ids or ()], type=_TEXT)
     else:
         ranked = ids.texts.take(pa.array(ranking.item_indices))
-    return {columns[0]: labels.take(pa.array(owners)), columns[1]: ranked, "score": pa.array(ranking.scores)}
+    table = {columns[0]: labels.take(pa.array(owners)), columns[1]: ranked, "score": pa.array(ranking.scores)}
+    if labelled:
+        likes = (ranking.scores >= LEAST_LIKELY).astype(np.int8)
+        table["predicted_label"] = pa.array(likes, mask=np.isnan(ranking.scores))
+    return table
 
 
 def _details_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,12 +28,12 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.data.rows import Rows
 from factorbox.errors import PlatformError, UserError
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import RowSystem
+from factorbox.models.base import FoldInProblem
 from factorbox.options import options_of
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.answers import Answers
 from factorbox.recommend.queries import DEFAULT_TOP_N, Query
-from factorbox.recommend.top_n import Candidates, scores_of_pairs
+from factorbox.recommend.traits import Traits
 
 if TYPE_CHECKING:
     import pandas
@@ -53,9 +52,11 @@ class FoldedIn:
     labels
         What each history was called, or its position as text.
     factors
-        float32, (histories, d). The score of item i is `factors @ item_factors[i] + biases + item_biases[i]`.
+        float32, (histories, d). But for `mlp`, item i is ranked by
+        `global_mean + biases + item_biases[i] + factors @ item_factors[i]` (see `Recommender.global_mean`).
     biases
-        float32, (histories,).
+        float32, (histories,): what each user adds to every item, without the global mean; zeros where users of the
+        model have none.
     ignored_items
         int64, (histories,): how many ids of each history the model does not know.
     """
@@ -77,11 +78,18 @@ class Recommender:
     item that it does not know gets no similar items and no score. `user_ids.indices_of(["7"])` is −1 for an unknown
     id.
 
-    A `history` is a list of item ids, each of weight 1 and adding up where repeated, or a mapping of item id to
-    weight; what the model does not know of it is ignored. Given beside `user_ids`, `histories` is one history a user
-    (None for none), or a mapping of user id to history, and adds to what the model has of that user. Given alone, it
-    is about new users: a mapping of label to history, whose labels stand in the column `user_id`, or a list, in which
+    A `history` is a list of item ids, or a mapping of item id to weight; what the model does not know of it is
+    ignored. Items of a list weigh 1 each and add up where repeated. To a model of ratings the values of a mapping are
+    ratings, and a list names items that the user likes: each counts as the mean of such ratings in training.
+
+    Given beside `user_ids`, `histories` is one history a user (None for none), or a mapping of user id to history, and
+    adds to what the model has of that user; a given rating replaces the one that the model has. Given alone, it is
+    about new users: a mapping of label to history, whose labels stand in the column `user_id`, or a list, in which
     positions are the labels. A pandas Series of lists is a mapping by its index.
+
+    Scores of a model of ratings are in the unit of the ratings, or expected counts for the Poisson loss. For the
+    logistic loss they are the probabilities of a like, and in frames `predicted_label` stands behind `score`: 1 where
+    it is at least 0.5, otherwise 0.
 
     Arrays are views of mapped files. One object may be used by several threads.
 
@@ -135,7 +143,7 @@ class Recommender:
         self.item_details: ItemDetails | None = model.item_details
         self.manifest: Mapping[str, Any] = MappingProxyType(dict(model.manifest))
         self.exclude_seen: bool = bool(model.manifest["hyperparameters"].get("exclude_seen", True))
-        self.answering = Answering(model, row_system=self._row_system)
+        self.answering = Answering(model, row_system=self._row_system, traits=self._traits())
 
     @classmethod
     def load(cls, folder: Path) -> Recommender:
@@ -172,22 +180,36 @@ class Recommender:
 
     @property
     def user_biases(self) -> NDArray[np.float32]:
-        """What each user adds to every score, read-only; zeros for `als`.  # (users,)."""
+        """What each user adds to every score, read-only; zeros for models without biases.  # (users,)."""
         return _read_only(self._model.user_biases)
 
     @property
     def item_biases(self) -> NDArray[np.float32]:
-        """What each item adds to every score, read-only; zeros for `als`.  # (items,)."""
+        """What each item adds to every score, read-only; zeros for models without biases.  # (items,)."""
         return _read_only(self._model.item_biases)
 
     @property
-    def global_mean(self) -> float:
-        """What every score begins with: 0, since no implicit model has such a part.
+    def available(self) -> NDArray[np.bool_]:
+        """Whether each item may be recommended.  # (items,)."""
+        return self._model.available
 
-        The score of user u and item i is
-        `global_mean + user_biases[u] + item_biases[i] + user_factors[u] @ item_factors[i]`.
+    @property
+    def global_mean(self) -> float:
+        """What every score begins with: 0 for models without biases and for implicit ones.
+
+        For the squared loss it is the mean of the ratings.
+
+        User u and item i are ranked by
+        `global_mean + user_biases[u] + item_biases[i] + user_factors[u] @ item_factors[i]`, but for `mlp`, where a
+        network takes the place of the product (`factorbox.models.network`). That is the score too, save for the
+        logistic loss, whose score is its sigmoid, and for the Poisson loss, whose score is its exponential.
         """
-        return 0.0
+        return self._model.global_mean
+
+    @property
+    def layers(self) -> Mapping[str, NDArray[np.float32]]:
+        """The weights of the network of `mlp` by name, read-only (`factorbox.models.network`); else empty."""
+        return {name: _read_only(weights) for name, weights in self._model.layers.items()}
 
     def recommend(
         self,
@@ -222,7 +244,8 @@ class Recommender:
         Returns
         -------
         pandas.DataFrame
-            `user_id`, `item_id`, `score` (float32): the users in the order given, for each the best item first.
+            `user_id`, `item_id`, `score` (float32): the users in the order given, for each the best item first. For
+            the logistic loss also `predicted_label` (Int8).
 
         Raises
         ------
@@ -275,8 +298,15 @@ class Recommender:
         """Return what speaks for the items that users are recommended, or for given items: their own history.
 
         A score is the sum of `baseline`, `own_impact` and the impacts of all other items of the history, so for all
-        of them set `k` to the length of the history or more. For `als` that sum is the score of the folded-in user;
-        for the other algorithms it is that of the least-squares problem which stands in for their loss.
+        of them set `k` to the length of the history or more. For `als`, `explicit` and `nmf` that sum is the score of
+        the user, stored or folded in; for the sampled losses it is the score of the user folded in by the
+        least-squares problem which stands in for the loss. For the logistic and the Poisson loss of `explicit` the sum
+        is the logarithm of the odds, or of the count, whose sigmoid or exponential is the score.
+
+        An impact is an influence times the value that the model fits. Implicit models fit 1 whatever the weight, so
+        that influence and impact are equal. Of ratings, `nmf` fits each as it is, and `explicit` what the means and
+        biases leave of it: of an item with a positive influence, a good rating has a positive impact and a bad one a
+        negative impact. The algorithm `mlp` has no explanations.
 
         Parameters
         ----------
@@ -296,12 +326,12 @@ class Recommender:
             One row a reason, by impact from the largest to the most negative: `user_id`, `item_id`, `score`,
             `baseline` (the part of the score that no item explains), `own_impact` (that of the item itself, NaN where
             it is not in the history), `because_item_id`, `influence` and `impact`. An item for which there is no
-            reason has one row without `because_item_id`. In implicit models influence and impact are equal.
+            reason has one row without `because_item_id`.
 
         Raises
         ------
         UserError
-            As in `recommend`, and where filters stand beside `item_ids`.
+            As in `recommend`, where filters stand beside `item_ids`, and for an algorithm without explanations.
 
         Examples
         --------
@@ -319,6 +349,8 @@ class Recommender:
         >>> bool(abs(why["baseline"].iloc[0] + why["impact"].sum() - why["score"].iloc[0]) < 1e-5)
         True
         """
+        if not self.answering.traits.explains:
+            raise UserError(f"explain {self.answering.traits.not_explained}")
         filters = _filters(include_items, exclude_items)
         if item_ids is not None:
             if include_items is not None or filters["exclude_items"]:
@@ -332,7 +364,10 @@ class Recommender:
             exclude_seen=None if exclude_seen is None else switch(exclude_seen, place="exclude_seen"),
             **filters,
         )
-        return frames.framed(frames.reasons_table(part, item_ids=self.item_ids, details=details) for part in answers)
+        labelled = self.answering.labels
+        return frames.framed(
+            frames.reasons_table(part, item_ids=self.item_ids, details=details, labelled=labelled) for part in answers
+        )
 
     def similar_items(
         self,
@@ -414,7 +449,7 @@ class Recommender:
         0     ann            cleo  0.868243
         """
         return self._rankings(
-            users_of(user_ids, histories),
+            self._users(user_ids, histories),
             columns=("user_id", "similar_user_id"),
             top_n=whole_number(top_n, place="top_n"),
             similar_users=True,
@@ -423,7 +458,7 @@ class Recommender:
     def fold_in(self, histories: GivenHistories) -> FoldedIn:
         """Return the vectors of new users, worked out from what they like; nothing is stored.
 
-        For `als` the history of a user of the training gives that user's own vector.
+        For `als`, `explicit` and `nmf` the history of a user of the training gives that user's own vector.
 
         Parameters
         ----------
@@ -448,15 +483,17 @@ class Recommender:
         >>> new = model.fold_in({"visitor": {"alien": 2.0, "diva": 1.0}, "guest": ["metropolis"]})
         >>> new.factors.shape, new.labels, new.ignored_items.tolist()
         ((2, 2), ['visitor', 'guest'], [0, 1])
-        >>> scores = new.factors @ model.item_factors.T + new.biases[:, None] + model.item_biases
+        >>> scores = new.factors @ model.item_factors.T + new.biases[:, None] + model.item_biases + model.global_mean
         """
-        asked = new_users_of(histories)
+        asked = new_users_of(histories, feedback=self.answering.traits.feedback)
         resolved = self.answering.resolve(asked.queries(0, len(asked.labels)))
         subjects = self.answering.fold_in(resolved)
         return FoldedIn(asked.labels, subjects.factors, subjects.biases, resolved.ignored)
 
     def predict(self, frame: pandas.DataFrame) -> pandas.Series:
         """Return the score of each pair of user and item, to the last bit the one that answers give.
+
+        For a model of ratings that is what the user would rate the item, or the probability of a like.
 
         Parameters
         ----------
@@ -487,48 +524,43 @@ class Recommender:
         2     bob  metropolis    NaN
         """
         pandas = frames.require_pandas()
-        kept, model = self.manifest["hyperparameters"], self._model
+        kept = self.manifest["hyperparameters"]
         users = frames.ids_in(frame, "user", named=kept.get("user_column"))
         items = frames.ids_in(frame, "item", named=kept.get("item_column"))
-        rows = self.user_ids.indices_of(users.texts)[users.codes]
-        item_indices = self.item_ids.indices_of(items.texts)[items.codes].astype(np.int32)
-        scores = np.empty(len(frame), dtype=np.float32)
-        known = np.flatnonzero(rows >= 0)
-        unknown = np.flatnonzero(rows < 0)
-        mean_user = model.mean_user_factors[None], model.mean_user_bias
-        for at, (factors, biases), whose in (
-            (known, (model.user_factors, model.user_biases), rows[known]),
-            (unknown, mean_user, np.zeros(len(unknown), dtype=np.int64)),
-        ):
-            scores[at] = scores_of_pairs(
-                self._candidates,
-                user_factors=factors,
-                user_biases=biases,
-                rows=whose,
-                item_indices=item_indices[at],
-            )
+        scores = self.answering.scores(
+            users=self.user_ids.indices_of(users.texts)[users.codes],
+            item_indices=self.item_ids.indices_of(items.texts)[items.codes].astype(np.int32),
+        )
         return pandas.Series(scores, index=frame.index, name="score")
 
     def warm_up(self) -> None:
         """Run the first product of this process."""
         self.answering.answer(self.answering.resolve([Query(user_id="", top_n=1)]), exclude_seen=False)
 
-    @cached_property
-    def _candidates(self) -> Candidates:
-        return Candidates(self._model.item_factors, self._model.item_biases)
+    def _config(self) -> Any:
+        """Return the configuration of the training."""
+        kept, config = self.manifest["hyperparameters"], ALGORITHMS[self.algorithm].config
+        return config(**{name: kept[name] for name in options_of(config) if name in kept})
 
-    def _row_system(self) -> RowSystem:
-        model = self._model
-        algorithm = ALGORITHMS[model.manifest["algorithm"]]
-        kept = model.manifest["hyperparameters"]
-        config = algorithm.config(**{name: kept[name] for name in options_of(algorithm.config) if name in kept})
-        return algorithm.row_system(config, model.item_side)
+    def _row_system(self) -> FoldInProblem:
+        return ALGORITHMS[self.algorithm].row_system(self._config(), self._model.item_side)
+
+    def _traits(self) -> Traits:
+        algorithm, config = ALGORITHMS[self.algorithm], self._config()
+        return Traits(
+            algorithm=algorithm.name,
+            feedback=algorithm.feedback(config),
+            link=algorithm.link(config),
+            explains=algorithm.explains,
+            listed_value=self._model.fold_in.get("listed_value", 1.0),
+        )
 
     def _users(self, user_ids: Id | Iterable[Id] | None, histories: GivenHistories | None) -> Users:
+        feedback = self.answering.traits.feedback
         if user_ids is not None:
-            return users_of(user_ids, histories)
+            return users_of(user_ids, histories, feedback=feedback)
         if histories is not None:
-            return new_users_of(histories)
+            return new_users_of(histories, feedback=feedback)
         everybody = self.user_ids.to_list()
         return Users(everybody, [None] * len(everybody), named=True)
 
@@ -541,7 +573,10 @@ class Recommender:
         ids = self.user_ids if "similar_users" in wanted else self.item_ids
         details = self._details(titles)
         answers = self._answers(asked, **wanted)
-        return frames.framed(frames.ranking_table(part, columns=columns, ids=ids, details=details) for part in answers)
+        labelled = self.answering.labels and columns == ("user_id", "item_id")
+        return frames.framed(
+            frames.ranking_table(part, columns=columns, ids=ids, details=details, labelled=labelled) for part in answers
+        )
 
     def _answers(self, asked: Users | Items, **wanted: Any) -> Iterator[Answers]:
         """Ask the same about each of several users or items, in blocks: no more than the frame is ever held."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
 from factorbox.models.base import ItemSide, RowSystem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Explanations
-from factorbox.recommend.explanations import explain
+from factorbox.recommend.explanations import explain as explain_subjects
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import starts_of, taken
+from factorbox.recommend.subjects import Subjects
 from factorbox.recommend.top_n import Ranking
 from row_system_support import (
     dense_system,
@@ -31,6 +33,7 @@ from row_system_support import (
     in_groups,
     random_histories,
     random_system,
+    rated_system,
 )
 from support import clustered_interactions
 
@@ -42,6 +45,13 @@ def ranking_of(*items: list[int]) -> Ranking:
     flat = np.array([item for row in items for item in row], dtype=np.int32)
     indptr = starts_of(np.array([len(row) for row in items], dtype=np.int64))
     return Ranking(indptr, flat, np.zeros(len(flat), np.float32))
+
+
+def explain(system: RowSystem, *, histories: Rows, ranking: Ranking, counts: NDArray[np.int64]) -> Explanations:
+    """Explain for users of whom only the history matters."""
+    users, d = len(histories.counts), system.item_factors.shape[1]
+    subjects = Subjects(np.zeros((users, d), np.float32), np.zeros(users, np.float32), histories)
+    return explain_subjects(system, subjects=subjects, ranking=ranking, counts=counts)
 
 
 def counts_of(*counts: int) -> NDArray[np.int64]:
@@ -337,11 +347,173 @@ def test_targets_and_constants_of_a_made_up_system_enter_impacts_and_baseline(rn
     np.testing.assert_allclose(other.baselines, expected, rtol=1e-4, atol=1e-5)
 
 
+def folded(system: RowSystem, histories: Rows) -> Subjects:
+    return Subjects(*fold_in(system, histories), histories)
+
+
+def ranked_by(system: RowSystem, subjects: Subjects) -> NDArray[np.float64]:
+    """Return x̂ of every item for every user.  # (users, items)."""
+    products = subjects.factors.astype(np.float64) @ system.item_factors.T.astype(np.float64)
+    return np.asarray(products + subjects.biases[:, None] + system.offsets)
+
+
+def of_every_item(system: RowSystem, subjects: Subjects) -> Explanations:
+    users, n_items = subjects.factors.shape[0], len(system.item_factors)
+    ranking = ranking_of(*[list(range(n_items))] * users)
+    return explain_subjects(system, subjects=subjects, ranking=ranking, counts=np.full(users, ALL))
+
+
+def assert_sums(system: RowSystem, subjects: Subjects, found: Explanations, *, within: float = 1e-4) -> None:
+    """Check that baseline, own impact and reasons add up to x̂ of every item."""
+    for row, expected in enumerate(ranked_by(system, subjects).ravel()):
+        impacts = [impact for _, impact in reasons(found, row)]
+        total = found.baselines[row] + sum(impacts) + np.nan_to_num(found.own_impacts[row])
+        assert total == pytest.approx(expected, abs=within * max(1.0, *np.abs(impacts), abs(expected)))
+
+
+systems_of_ratings = pytest.mark.parametrize(
+    "changes",
+    [
+        {"has_bias": True},
+        {"has_bias": False},
+        {"has_bias": True, "loss": "logistic", "like_above": 3.0},
+        {"has_bias": False, "loss": "logistic", "like_above": 3.0},
+        {"has_bias": True, "loss": "poisson"},
+        {"has_bias": False, "non_negative": True},
+        {"has_bias": False, "non_negative": True, "every_cell": True},
+    ],
+    ids=lambda changes: " ".join(str(value) for value in changes.values()),
+)
+
+
+def explained_system(rng: np.random.Generator, *, has_bias: bool, **changes: Any) -> RowSystem:
+    """Make up a system of ratings; a non-negative one has items without negative numbers, and no means."""
+    if not changes.get("non_negative"):
+        return rated_system(rng, n_items=40, d=6, has_bias=has_bias, **changes)
+    h = rng.uniform(0, 1, (40, 6)).astype(np.float32)
+    nothing = np.zeros(40, np.float32)
+    gram = h.T.astype(np.float64) @ h if changes.get("every_cell") else np.zeros((6, 6))
+    changes = {"item_factors": h, "gram": gram, "targets": nothing, "offsets": nothing, **changes}
+    return rated_system(rng, n_items=40, d=6, has_bias=has_bias, **changes)
+
+
+@systems_of_ratings
+def test_impacts_of_ratings_add_up_to_what_the_item_is_ranked_by(
+    rng: np.random.Generator, changes: dict[str, Any]
+) -> None:
+    system = explained_system(rng, **changes)
+    subjects = folded(system, random_histories(rng, [1, 2, 7, 30], n_items=40))
+    found = of_every_item(system, subjects)
+    assert_sums(system, subjects, found)
+    # What no rating explains is μ + b_u + b_i.
+    expected = (subjects.biases[:, None] + system.offsets).ravel()
+    np.testing.assert_allclose(found.baselines, expected, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(found.influences, found.impacts)
+
+
+def test_an_influence_of_a_rating_is_an_entry_of_the_inverse_of_the_factors_alone(rng: np.random.Generator) -> None:
+    system = explained_system(rng, has_bias=True)
+    histories = random_histories(rng, [9], n_items=40)
+    subjects = folded(system, histories)
+    found = of_every_item(system, subjects)
+    h = system.item_factors.astype(np.float64)
+    mine = h[histories.indices]
+    A = mine.T @ mine + float(system.penalties(histories.counts)[0]) * np.eye(6)
+    influences = h @ np.linalg.solve(A, mine.T)  # (items, history)
+    left = histories.weights + system.targets[histories.indices] - subjects.biases[0]
+    for i in range(40):
+        for item, impact in reasons(found, i):
+            k = histories.indices.tolist().index(item)
+            assert impact == pytest.approx(influences[i, k] * left[k], rel=1e-4, abs=1e-5)
+        part = slice(found.indptr[i], found.indptr[i + 1])
+        places = np.searchsorted(histories.indices, found.item_indices[part])
+        np.testing.assert_allclose(found.influences[part], influences[i, places], rtol=1e-4, atol=1e-6)
+
+
+def test_a_bad_rating_of_what_is_alike_speaks_against_an_item(rng: np.random.Generator) -> None:
+    # Trap: implicit models know no dislikes, so that whatever is alike speaks for an item.
+    system = rated_system(
+        rng,
+        n_items=3,
+        d=2,
+        has_bias=False,
+        item_factors=np.array([[1, 0], [0, 1], [1, 0.1]], np.float32),
+        targets=np.full(3, -3.0, np.float32),
+        offsets=np.full(3, 3.0, np.float32),
+    )
+    histories = histories_of([0, 1])
+    histories.weights[:] = [1, 5]
+    found = explain_subjects(system, subjects=folded(system, histories), ranking=ranking_of([2]), counts=counts_of(ALL))
+    assert [item for item, _ in reasons(found, 0)] == [1, 0]  # by impact
+    assert found.impacts[1] < 0 < found.influences[1]
+    assert found.influences[1] > found.influences[0]
+
+
+def test_the_bias_that_users_have_is_the_one_that_explains(rng: np.random.Generator) -> None:
+    # A stored bias may differ from the folded-in one in its last digits, and the score has the stored one.
+    system = explained_system(rng, has_bias=True)
+    subjects = folded(system, random_histories(rng, [12], n_items=40))
+    found, moved = (
+        of_every_item(system, replace(subjects, biases=subjects.biases + np.float32(by))) for by in (0, 0.5)
+    )
+    np.testing.assert_allclose(moved.baselines, found.baselines + 0.5, rtol=1e-5, atol=1e-5)
+    assert sorted(moved.influences) == sorted(found.influences)
+
+
+def test_components_that_are_zero_have_no_part_in_an_explanation(rng: np.random.Generator) -> None:
+    system = explained_system(rng, has_bias=False, non_negative=True, every_cell=True)
+    subjects = folded(system, random_histories(rng, [4], n_items=40))
+    active = np.flatnonzero(subjects.factors[0])
+    assert 0 < len(active) < 6
+    found = of_every_item(system, subjects)
+    A = system.gram[np.ix_(active, active)] + float(system.penalties(subjects.histories.counts)[0]) * np.eye(
+        len(active)
+    )
+    h = system.item_factors[:, active].astype(np.float64)
+    influences = h @ np.linalg.solve(A, h[subjects.histories.indices].T)
+    for i in range(40):
+        for (item, _), influence in zip(reasons(found, i), found.influences[found.indptr[i] :], strict=False):
+            k = subjects.histories.indices.tolist().index(item)
+            assert influence == pytest.approx(influences[i, k], rel=1e-4, abs=1e-6)
+
+
+@systems_of_ratings
+def test_an_explanation_of_ratings_has_the_same_bytes_alone_in_7s_and_in_1000s(
+    rng: np.random.Generator, changes: dict[str, Any]
+) -> None:
+    system = explained_system(rng, **changes)
+    subjects = folded(system, random_histories(rng, rng.integers(0, 30, 200).tolist(), n_items=40))
+    items = rng.integers(UNKNOWN_ITEM, 40, (200, 3)).astype(np.int32)
+    counts = rng.integers(0, 6, 200)
+
+    def answer(which: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
+        part = Subjects(subjects.factors[which], subjects.biases[which], taken(subjects.histories, which))
+        found = explain_subjects(
+            system, subjects=part, ranking=ranking_of(*items[which].tolist()), counts=counts[which]
+        )
+        return columns(found)
+
+    whole = in_groups(200, 200, answer)
+    assert in_groups(200, 1, answer) == whole
+    assert in_groups(200, 7, answer) == whole
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "poisson"])
+def test_a_request_about_ratings_that_is_not_explained_is_not_solved(rng: np.random.Generator, loss: str) -> None:
+    system = rated_system(rng, n_items=9, d=4, has_bias=True, loss=loss)
+    system.item_factors[2] = np.nan
+    histories, ranking = histories_of([1], [2]), ranking_of([4], [5])
+    explain(system, histories=histories, ranking=ranking, counts=counts_of(1, 0))
+    with pytest.raises(AlgorithmError, match="history 2 is not positive definite"):
+        explain(system, histories=histories, ranking=ranking, counts=counts_of(0, 1))
+
+
 _MEMORY = """
 import resource
 import numpy as np
 from factorbox.recommend.explanations import explain
 from factorbox.recommend.lists import taken
+from factorbox.recommend.subjects import Subjects
 from factorbox.recommend.top_n import Ranking
 from row_system_support import random_histories, random_system
 
@@ -353,7 +525,8 @@ def ask(requests, rows):
     explained = np.arange(requests * rows, dtype=np.int32)
     ranking = Ranking(np.arange(requests + 1) * rows, explained, np.zeros(len(explained), np.float32))
     part = taken(histories, np.arange(requests))
-    return explain(system, histories=part, ranking=ranking, counts=np.full(requests, 3))
+    subjects = Subjects(np.zeros((requests, 64), np.float32), np.zeros(requests, np.float32), part)
+    return explain(system, subjects=subjects, ranking=ranking, counts=np.full(requests, 3))
 
 ask(1, 1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from answering_support import VARIANTS, fitted
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
 from factorbox.models.base import ItemSide, RowSystem
+from factorbox.models.network import NetworkProblem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import starts_of, taken
+from factorbox.recommend.network_fold_in import fold_in_network
 from row_system_support import (
+    dense_row,
     dense_system,
     elsewhere_in_memory,
     features,
@@ -26,6 +30,7 @@ from row_system_support import (
     in_groups,
     random_histories,
     random_system,
+    rated_system,
 )
 from support import clustered_interactions, interactions_from_rows
 
@@ -256,3 +261,179 @@ def test_an_item_with_weight_two_counts_as_two_observations_but_one_item(rng: np
     A += np.eye(3) * 0.4 * 4.0**0.7
     expected = np.linalg.solve(A, system.constant + float(system.targets[4]) * h)
     np.testing.assert_allclose(fold_in(system, once)[0][0], expected, rtol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    d=st.integers(1, 30),
+    lengths=st.lists(st.integers(0, 90), max_size=4),
+    has_bias=st.booleans(),
+    every_cell=st.booleans(),
+)
+def test_ratings_are_fitted_as_they_are_and_not_as_confidences(
+    seed: int, d: int, lengths: list[int], has_bias: bool, every_cell: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    system = rated_system(rng, n_items=90, d=d, has_bias=has_bias, every_cell=every_cell)
+    if every_cell:
+        x = features(system)
+        system = replace(system, gram=x.T @ x)
+    histories = random_histories(rng, lengths, n_items=90)
+    histories = replace(histories, weights=rng.normal(1, 3, len(histories.weights)).astype(np.float32))
+    factors, biases = fold_in(system, histories)
+    for row in range(len(lengths)):
+        expected = dense_row(system, histories, row)
+        found = np.append(factors[row], biases[row])[: len(expected)]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    d=st.integers(1, 12),
+    lengths=st.lists(st.integers(0, 60), max_size=3),
+    has_bias=st.booleans(),
+    loss=st.sampled_from([("logistic", None), ("logistic", 3.0), ("poisson", None)]),
+    constant=st.booleans(),
+    scale=st.sampled_from([0.1, 1.0, 5.0]),
+    regularization=st.sampled_from([1e-3, 0.1, 3.0]),
+)
+@settings(max_examples=60)
+def test_a_row_minimises_the_loss_that_is_not_squared(
+    seed: int,
+    d: int,
+    lengths: list[int],
+    has_bias: bool,
+    loss: tuple[str, float | None],
+    constant: bool,
+    scale: float,
+    regularization: float,
+) -> None:
+    rng = np.random.default_rng(seed)
+    system = rated_system(rng, n_items=60, d=d, has_bias=has_bias, loss=loss[0], like_above=loss[1])
+    system = replace(system, regularization=regularization, item_factors=system.item_factors * np.float32(scale))
+    if constant:
+        system = replace(system, gram=np.eye(d + has_bias), constant=rng.standard_normal(d + has_bias))
+    histories = random_histories(rng, lengths, n_items=60)
+    whole = replace(histories, weights=rng.integers(-1, 6, len(histories.weights)).astype(np.float32))
+    if loss[0] == "poisson":
+        whole.weights[:] = np.abs(whole.weights)
+    factors, biases = fold_in(system, whole)
+    for row in range(len(lengths)):
+        expected = dense_row(system, whole, row)
+        found = np.append(factors[row], biases[row])[: len(expected)]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1, np.abs(expected).max()))
+        assert has_bias or biases[row] == 0
+
+
+@pytest.mark.parametrize(
+    ("ratings", "same"),
+    [
+        ([3.0, 3.5, 1.0], [0.0, 1.0, 0.0]),  # as like_above=3 labels them
+        ([3.0, 5.0, -7.0], [0.0, 1.0, 0.0]),
+    ],
+)
+def test_ratings_above_the_threshold_are_likes_and_all_others_are_none(
+    rng: np.random.Generator, ratings: list[float], same: list[float]
+) -> None:
+    system = rated_system(rng, n_items=9, d=3, has_bias=True, loss="logistic")
+    rows = histories_of([1, 4, 7])
+    rated, labelled = (replace(rows, weights=np.array(values, np.float32)) for values in (ratings, same))
+    threshold = replace(system, like_above=3.0)
+    assert fold_in(threshold, rated)[0].tobytes() == fold_in(system, labelled)[0].tobytes()
+
+
+def test_a_rating_equal_to_the_threshold_is_no_like_whatever_its_digits(rng: np.random.Generator) -> None:
+    # Trap: 3.7 as float32 is above 3.7 as float64.
+    system = rated_system(rng, n_items=9, d=3, has_bias=False, loss="logistic", like_above=3.7)
+    none = fold_in(system, histories_of([1, 4], weight=1.0))[0]
+    assert fold_in(system, histories_of([1, 4], weight=3.7))[0].tobytes() == none.tobytes()
+    assert fold_in(system, histories_of([1, 4], weight=3.8))[0].tobytes() != none.tobytes()
+
+
+def test_labels_outside_0_and_1_count_as_the_nearest(rng: np.random.Generator) -> None:
+    system = rated_system(rng, n_items=9, d=3, has_bias=True, loss="logistic")
+    for given_label, label in ((-1.0, 0.0), (7.0, 1.0)):
+        found, expected = (fold_in(system, histories_of([1, 4], weight=weight)) for weight in (given_label, label))
+        assert found[0].tobytes() == expected[0].tobytes()
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+@pytest.mark.parametrize("rating", [0.0, 1.0, 1e6, 1e30, float(np.finfo(np.float32).max)])
+@pytest.mark.parametrize("regularization", [0.0, 1e-8, 0.1])
+def test_ratings_of_any_size_give_a_finite_row(
+    rng: np.random.Generator, loss: str, rating: float, regularization: float
+) -> None:
+    # Trap: a Newton step from a count that is expected to be 1 to one of 1e30 overflows; labels that can be told
+    # apart have no finite solution without a penalty.
+    system = rated_system(rng, n_items=40, d=6, has_bias=True, loss=loss, regularization=regularization)
+    factors, biases = fold_in(system, histories_of([1, 17], weight=rating))
+    assert np.isfinite(factors).all() and np.isfinite(biases).all()
+    if loss == "poisson" and rating >= 1e6:
+        x = system.offsets[[1, 17]] + system.item_factors[[1, 17]] @ factors[0] + biases[0]
+        np.testing.assert_allclose(x, np.log(rating), rtol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "poisson"])
+def test_a_history_of_ratings_gets_the_same_bytes_alone_in_7s_and_in_1000s(rng: np.random.Generator, loss: str) -> None:
+    system = rated_system(rng, n_items=300, d=9, has_bias=True, loss=loss, regularization=0.05)
+    histories = random_histories(rng, rng.integers(0, 60, 1000).tolist(), n_items=300)
+
+    def answer(which: NDArray[np.int64]) -> tuple[NDArray[np.float32], ...]:
+        return fold_in(system, taken(histories, which))
+
+    whole = in_groups(1000, 1000, answer)
+    assert in_groups(1000, 1, answer) == whole
+    assert in_groups(1000, 7, answer) == whole
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_where_the_arrays_stand_in_memory_does_not_change_a_byte_of_any_loss(
+    rng: np.random.Generator, loss: str
+) -> None:
+    system = rated_system(rng, n_items=300, d=19, has_bias=True, loss=loss)
+    histories = random_histories(rng, [1, 3, 50, 97], n_items=300)
+    expected = [column.tobytes() for column in fold_in(system, histories)]
+    for offset in (1, 2, 3, 5, 8, 13):
+        found = fold_in(elsewhere_in_memory(system, offset), histories)
+        assert [column.tobytes() for column in found] == expected
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_numbers_that_are_not_finite_are_refused_for_every_loss(rng: np.random.Generator, loss: str) -> None:
+    system = rated_system(rng, n_items=9, d=4, has_bias=True, loss=loss)
+    system.item_factors[5, 2] = np.nan
+    with pytest.raises(AlgorithmError, match="history 2 is not positive definite"):
+        fold_in(system, histories_of([1], [4, 5]))
+    assert np.isfinite(fold_in(system, histories_of([1], [4]))[0]).all()
+
+
+def test_where_no_number_may_be_negative_the_row_is_that_of_scipys_solver(rng: np.random.Generator) -> None:
+    h = rng.uniform(0, 1, (40, 6)).astype(np.float32)
+    gram = h.T.astype(np.float64) @ h
+    system = rated_system(
+        rng,
+        n_items=40,
+        d=6,
+        has_bias=False,
+        item_factors=h,
+        gram=gram,
+        targets=np.zeros(40, np.float32),
+        every_cell=True,
+        non_negative=True,
+    )
+    histories = random_histories(rng, [1, 5, 20], n_items=40)
+    factors, biases = fold_in(system, histories)
+    assert not biases.any() and (factors >= 0).all() and (factors == 0).any()
+    for row in range(3):
+        np.testing.assert_allclose(factors[row], dense_row(system, histories, row), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("mlp")])
+def test_a_network_is_folded_in_by_its_own_solver(variant: str) -> None:
+    model = fitted(variant)
+    histories = taken(model.model.history, np.arange(5))
+    assert isinstance(model.problem, NetworkProblem)
+    for found, expected in zip(
+        fold_in(model.problem, histories), fold_in_network(model.problem, histories), strict=True
+    ):
+        assert found.tobytes() == expected.tobytes()

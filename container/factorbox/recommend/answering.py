@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.models.base import RowSystem
+from factorbox.errors import UserError
+from factorbox.models.base import FoldInProblem
+from factorbox.models.network import NetworkProblem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.explanations import explain
 from factorbox.recommend.lists import Lists, ranges, starts_of, taken
+from factorbox.recommend.network_ranking import candidates_of
+from factorbox.recommend.once import Once
 from factorbox.recommend.queries import Kind, Query
 from factorbox.recommend.similarity import by_cosine, inverse_norms
 from factorbox.recommend.subjects import Resolved, Subjects, UserSide, resolve, subjects_of
-from factorbox.recommend.top_n import Candidates, Ranked, Ranking, scores_of_pairs, top_n, top_n_of
-
-_T = TypeVar("_T")
+from factorbox.recommend.top_n import Rankable, Ranked, Ranking, scores_of_pairs, top_n, top_n_of
+from factorbox.recommend.traits import Misfit, Traits
 
 
 class FittedModel(UserSide, Protocol):
@@ -41,6 +43,16 @@ class FittedModel(UserSide, Protocol):
         """(items,): what may be recommended."""
         ...
 
+    @property
+    def global_mean(self) -> float:
+        """What every x̂ begins with."""
+        ...
+
+    @property
+    def layers(self) -> Mapping[str, NDArray[np.float32]]:
+        """Weights of a network by name; empty for a model whose x̂ is a dot product."""
+        ...
+
 
 class Answering:
     """Answers queries from a fitted model; used by all threads of a process.
@@ -54,18 +66,34 @@ class Answering:
         The model.
     row_system
         Makes the problem that users are folded in by.
+    traits
+        What sets the model apart.
     """
 
-    def __init__(self, model: FittedModel, *, row_system: Callable[[], RowSystem]) -> None:
+    def __init__(self, model: FittedModel, *, row_system: Callable[[], FoldInProblem], traits: Traits) -> None:
+        self.traits = traits
         self._model = model
-        self._row_system = _Once(row_system)
-        self._items = _Once(lambda: Candidates(model.item_factors, model.item_biases, available=model.available))
-        self._items_by_cosine = _Once(lambda: by_cosine(model.item_factors, available=model.available))
-        self._users_by_cosine = _Once(lambda: by_cosine(model.user_factors))
+        self._row_system = Once(row_system)
+        self._items = Once(
+            lambda: candidates_of(
+                model.item_factors, item_biases=model.item_biases, layers=model.layers, available=model.available
+            )
+        )
+        self._items_by_cosine = Once(lambda: by_cosine(model.item_factors, available=model.available))
+        self._users_by_cosine = Once(lambda: by_cosine(model.user_factors))
 
     def resolve(self, queries: Sequence[Query]) -> Resolved:
         """Look up the users, items and histories that queries name."""
-        return resolve(queries, user_ids=self._model.user_ids, item_ids=self._model.item_ids)
+        return resolve(queries, user_ids=self._model.user_ids, item_ids=self._model.item_ids, traits=self.traits)
+
+    def misfit(self, query: Query) -> Misfit | None:
+        """Return what of a query does not suit the model, None where all does."""
+        return self.traits.misfit(query)
+
+    @property
+    def labels(self) -> bool:
+        """Whether scores are probabilities, so that each row has a `predicted_label`."""
+        return self.traits.labels
 
     def most_rows(self, resolved: Resolved) -> NDArray[np.int64]:
         """Return how many rows each answer may have.  # (queries,)."""
@@ -106,9 +134,11 @@ class Answering:
         ------
         AlgorithmError
             Where a history cannot be folded in.
+        UserError
+            Where an explanation is wanted of a model that has none; see `misfit`.
         """
         queries = resolved.queries
-        subjects = subjects_of(resolved, side=self._model, system=self._row_system)
+        subjects = self.fold_in(resolved)
         by_kind: dict[Kind, Callable[[Resolved, Subjects, NDArray[np.int64]], Ranking]] = {
             "rank": partial(self._recommended, exclude_seen=exclude_seen),
             "pairs": self._pairs,
@@ -125,13 +155,43 @@ class Answering:
             queries=queries,
             known=resolved.known,
             ignored=resolved.ignored,
-            ranking=ranking,
+            ranking=self._shown(ranking, kinds),
             explanations=self._explanations(queries, subjects, ranking),
         )
 
+    def scores(self, *, users: NDArray[np.int64], item_indices: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the score of each pair of user and item: the mean user's for `UNKNOWN`, NaN for a negative item."""
+        model = self._model
+        scores = np.empty(len(users), dtype=np.float32)
+        known = users >= 0
+        for at, factors, biases in (
+            (known, model.user_factors, model.user_biases),
+            (~known, model.mean_user_factors[None], model.mean_user_bias),
+        ):
+            scores[at] = scores_of_pairs(
+                self._items(),
+                user_factors=factors,
+                user_biases=self._with_mean(biases),
+                rows=np.maximum(users[at], 0),
+                item_indices=item_indices[at],
+            )
+        return self.traits.shown(scores)
+
     def fold_in(self, resolved: Resolved) -> Subjects:
         """Return the vectors of the users of some queries."""
-        return subjects_of(resolved, side=self._model, system=self._row_system)
+        return subjects_of(resolved, side=self._model, problem=self._row_system, traits=self.traits)
+
+    def _with_mean(self, biases: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what a user adds to every x̂: b_u + μ."""
+        return biases + np.float32(self._model.global_mean)
+
+    def _shown(self, ranking: Ranking, kinds: Sequence[Kind]) -> Ranking:
+        """Return the ranking with the scores of answers; cosines stay what they are."""
+        if self.traits.link == "identity":
+            return ranking
+        of_queries = np.array([kind in ("rank", "pairs") for kind in kinds], dtype=np.bool_)
+        predicted = np.repeat(of_queries, np.diff(ranking.indptr))
+        return replace(ranking, scores=np.where(predicted, self.traits.shown(ranking.scores), ranking.scores))
 
     def _recommended(
         self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64], *, exclude_seen: bool
@@ -143,7 +203,7 @@ class Answering:
         excluded = Lists.joined(
             len(at), [(seen_by, Lists(seen.indptr, seen.indices)), *self._excluded_by_name(queries)]
         )
-        wanted = Ranked(subjects.factors[at], subjects.biases[at], _counts(queries))
+        wanted = Ranked(subjects.factors[at], self._with_mean(subjects.biases[at]), _counts(queries))
         return self._ranking(self._items(), wanted, queries, excluded=excluded)
 
     def _pairs(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
@@ -154,7 +214,7 @@ class Answering:
         scores = scores_of_pairs(
             self._items(),
             user_factors=subjects.factors,
-            user_biases=subjects.biases,
+            user_biases=self._with_mean(subjects.biases),
             rows=np.repeat(at, np.diff(indptr)),
             item_indices=items,
         )
@@ -177,7 +237,7 @@ class Answering:
         wanted = _by_cosine(subjects.factors[at], counts)
         return top_n(self._users_by_cosine(), wanted, excluded=_itself(resolved.users[at]))
 
-    def _ranking(self, candidates: Candidates, wanted: Ranked, queries: Sequence[Query], *, excluded: Lists) -> Ranking:
+    def _ranking(self, candidates: Rankable, wanted: Ranked, queries: Sequence[Query], *, excluded: Lists) -> Ranking:
         """Rank the candidates, or for the queries that list some, those alone."""
         listing = np.array([query.include_items is not None for query in queries], dtype=np.bool_)
         if not listing.any():
@@ -219,26 +279,14 @@ class Answering:
             # The rows of similar users hold no items.
             of_users = np.repeat([query.similar_users for query in queries], np.diff(ranking.indptr))
             items = replace(ranking, item_indices=np.where(of_users, UNKNOWN_ITEM, ranking.item_indices))
-        found = explain(self._row_system(), histories=subjects.histories, ranking=items, counts=counts)
+        problem = self._row_system()
+        if isinstance(problem, NetworkProblem):
+            raise UserError(f"explain {self.traits.not_explained}")
+        found = explain(problem, subjects=subjects, ranking=items, counts=counts)
         # Of a user without history nothing explains the score but what all users share.
         unexplained = (counts > 0) & (subjects.histories.counts == 0)
         rows = np.repeat(unexplained, np.diff(ranking.indptr))
         return replace(found, baselines=np.where(rows, ranking.scores, found.baselines))
-
-
-class _Once(Generic[_T]):
-    """Something that is made when it is first needed, by one thread, and kept."""
-
-    def __init__(self, make: Callable[[], _T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: _T | None = None
-
-    def __call__(self) -> _T:
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
 
 
 def _counts(queries: Sequence[Query]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Fold-in: the row of a user who was not in training, from a history, by the algorithm's own system."""
+"""Fold-in: the row of a user who was not in training, from a history, by the algorithm's own problem."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.base import RowSystem
+from factorbox.models.base import FoldInProblem, RowSystem
+from factorbox.models.network import NetworkProblem
+from factorbox.recommend.network_fold_in import fold_in_network
+from factorbox.recommend.non_negative import solve_non_negative
+from factorbox.recommend.reweighted import reweighted
 from factorbox.recommend.row_kernels import solve_histories
 
 
-def fold_in(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Solve the system of each history for the user's factors and bias.
+def fold_in(problem: FoldInProblem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Solve the problem of each history for the user's factors and bias.
 
     Each history is solved by itself in a fixed order, so that the others in the call do not change a byte. Where a
     system is singular (neither regularization nor unobserved_weight, and fewer items than unknowns), or weights are
@@ -21,11 +25,13 @@ def fold_in(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], ND
 
     Parameters
     ----------
-    system
-        The algorithm's problem.
+    problem
+        The algorithm's problem: least squares, by one factorization; the logistic or the Poisson loss, by Newton's
+        method; least squares without negative numbers; or a network.
     histories
-        Distinct items, ascending, with weights > 0. A history without items gives A v = g, which is the zero vector
-        for als; callers who want the mean user answer it by themselves.
+        Distinct items, ascending, with weights that suit the algorithm: above 0 for implicit feedback, otherwise
+        ratings. A history without items gives A v = g, which is the zero vector for als; callers who want the mean
+        user answer it by themselves.
 
     Returns
     -------
@@ -37,6 +43,33 @@ def fold_in(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], ND
     AlgorithmError
         Where numbers are not finite, or the system's constant part is not positive semidefinite.
     """
+    if isinstance(problem, NetworkProblem):
+        return fold_in_network(problem, histories)
+    if problem.non_negative:
+        return solve_non_negative(problem, histories)
+    if problem.loss != "squared":
+        solution = reweighted(problem, histories)
+        check_solved(solution.failed)
+        return solution.factors, solution.biases
+    return _least_squares(problem, histories)
+
+
+def check_solved(failed: int) -> None:
+    """Raise where a kernel names a history whose system it could not factor.
+
+    Raises
+    ------
+    AlgorithmError
+        Names the history, counted from 1.
+    """
+    if failed >= 0:
+        raise AlgorithmError(
+            f"the system of history {failed + 1} is not positive definite: its weights or the model's factors are not"
+            " finite, or too large; train with more regularization, or unobserved_weight above 0"
+        )
+
+
+def _least_squares(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     requests, d = len(histories.counts), system.item_factors.shape[1]
     factors = np.empty((requests, d), dtype=np.float32)
     biases = np.empty(requests, dtype=np.float32)
@@ -55,18 +88,3 @@ def fold_in(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], ND
     )
     check_solved(failed)
     return factors, biases
-
-
-def check_solved(failed: int) -> None:
-    """Raise where a kernel names a history whose system it could not factor.
-
-    Raises
-    ------
-    AlgorithmError
-        Names the history, counted from 1.
-    """
-    if failed >= 0:
-        raise AlgorithmError(
-            f"the system of history {failed + 1} is not positive definite: its weights or the model's factors are not"
-            " finite, or too large; train with more regularization, or unobserved_weight above 0"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,19 +85,27 @@ def placed(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]]) -> Ro
     return Rows(indptr=indptr, indices=indices, weights=weights)
 
 
-def merged(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]], *, columns: int) -> Rows:
-    """Add rows up: those of a part are for the requests at its positions; a column that comes several times adds up.
+def merged(
+    requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]], *, columns: int, repeats: Literal["add", "replace"]
+) -> Rows:
+    """Put rows together: those of a part are for the requests at its positions.
 
-    Sums are taken in float64; one beyond float32 is the largest float32.
+    A column that comes several times in a request's rows adds up, or the last one counts. Sums are taken in float64;
+    one beyond float32 is the largest float32.
     """
     owners = [np.repeat(positions, rows.counts) for positions, rows in parts]
     none = np.zeros(0, dtype=np.int64)
     keys = np.concatenate([none, *(o * columns + rows.indices for o, (_, rows) in zip(owners, parts, strict=True))])
-    distinct, place = np.unique(keys, return_inverse=True)
     weights = np.concatenate([np.zeros(0), *(rows.weights.astype(np.float64) for _, rows in parts)])
-    sums = np.bincount(place, weights=weights, minlength=len(distinct))
+    if repeats == "add":
+        distinct, place = np.unique(keys, return_inverse=True)
+        values = np.bincount(place, weights=weights, minlength=len(distinct))
+    else:
+        # What numpy finds first of equal keys, backwards, is the last.
+        distinct, last = np.unique(keys[::-1], return_index=True)
+        values = weights[::-1][last]
     return Rows(
         indptr=starts_of(np.bincount(distinct // columns, minlength=requests) if columns else np.zeros(requests, int)),
         indices=(distinct % max(columns, 1)).astype(np.int32),
-        weights=np.minimum(sums, np.finfo(np.float32).max).astype(np.float32),
+        weights=np.minimum(values, np.finfo(np.float32).max).astype(np.float32),
     )

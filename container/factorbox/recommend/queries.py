@@ -14,7 +14,7 @@ MAX_TOP_N = 2**31 - 1
 MAX_IDS = 1_000_000
 
 History = Sequence[str] | Mapping[str, float]
-"""Item ids, each of weight 1 and adding up where repeated, or the weight of each item id."""
+"""Item ids that a user likes, or the weight or rating of each item id (`factorbox.recommend.traits.Traits`)."""
 
 Kind = Literal["rank", "pairs", "similar_items", "similar_users"]
 

@@ -1,7 +1,8 @@
-"""The inner loops of fold-in and explanations: a user's m × m system formed, factored and solved.
+"""The inner loops of fold-in: a user's m × m system formed, factored and solved.
 
 With x_k the factors of item k, a 1 appended where users have a bias (m = d or d + 1), a history S and the
-coefficients c_k, the system is A = G + Σ_{k∈S} c_k x_k x_kᵀ + ρ I, factored as A = UᵀU (Cholesky).
+coefficients c_k, the system is A = G + Σ_{k∈S} c_k x_k x_kᵀ + ρ I, factored as A = UᵀU (Cholesky). Its right-hand side
+is g + Σ_{k∈S} z_k x_k, with z_k = f_k p_k.
 
 All but the dot products adds multiples of rows to a row, element by element: that vectorizes as it stands, and the
 order of the additions, which is the order of the history, is the same on every processor. No loop both writes an
@@ -14,7 +15,7 @@ import numpy as np
 
 from factorbox.kernels import kernel
 
-_BLOCK_ITEMS = 32
+BLOCK_ITEMS = 32
 """Items of a history that are gathered at once: a block of them stays in the second cache up to d = 4096."""
 
 _PANEL_ROWS = 16
@@ -42,7 +43,8 @@ def _add_rows(target, multiples, rows, start):  # type: ignore[no-untyped-def]
 
 
 @kernel(reassociate=True)
-def _dot(v, w):  # type: ignore[no-untyped-def]
+def dot(v, w):  # type: ignore[no-untyped-def]
+    """Return v · w in float64."""
     total = 0.0
     for f in range(len(w)):
         total += v[f] * np.float64(w[f])
@@ -50,25 +52,25 @@ def _dot(v, w):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _product(v, h):  # type: ignore[no-untyped-def]
+def product(v, h):  # type: ignore[no-untyped-def]
     """Return v · x for the item with factors h; v is longer by one where users have a bias."""
-    return _dot(v, h) + (v[len(h)] if len(v) > len(h) else 0.0)
+    return dot(v, h) + (v[len(h)] if len(v) > len(h) else 0.0)
 
 
 @kernel()
-def _form(indices, c, ct, h, gram, constant, penalty, block, A, b):  # type: ignore[no-untyped-def]
-    """Fill the upper triangle of `A` with a user's system, and `b` with g + Σ_k c_k t_k x_k."""
+def _form(indices, c, z, h, gram, constant, penalty, block, A, b):  # type: ignore[no-untyped-def]
+    """Fill the upper triangle of `A` with a user's system, and `b` with g + Σ_k z_k x_k."""
     m = len(A)
     d = h.shape[1]
-    multiples = np.empty(_BLOCK_ITEMS)
+    multiples = np.empty(BLOCK_ITEMS)
     for i in range(m):
         A[i, i:] = gram[i, i:]
         A[i, i] += penalty
     b[:] = constant
     # Where users have a bias.
     block[:, d:] = 1.0
-    for begin in range(0, len(indices), _BLOCK_ITEMS):
-        size = min(_BLOCK_ITEMS, len(indices) - begin)
+    for begin in range(0, len(indices), BLOCK_ITEMS):
+        size = min(BLOCK_ITEMS, len(indices) - begin)
         for k in range(size):
             x = block[k]
             item = h[indices[begin + k]]
@@ -78,7 +80,7 @@ def _form(indices, c, ct, h, gram, constant, penalty, block, A, b):  # type: ign
             for k in range(size):
                 multiples[k] = c[begin + k] * block[k, i]
             _add_rows(A[i], multiples[:size], block, i)
-        _add_rows(b, ct[begin : begin + size], block, 0)
+        _add_rows(b, z[begin : begin + size], block, 0)
 
 
 @kernel()
@@ -111,16 +113,30 @@ def _factor(A):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _form_and_factor(indices, c, ct, h, gram, constant, penalty, block, A, b):  # type: ignore[no-untyped-def]
+def _hold(held, A, b):  # type: ignore[no-untyped-def]
+    """Make 0 the solution for the unknowns that are held, and leave the others a system of their own."""
+    for i in range(len(held)):
+        if held[i]:
+            A[:i, i] = 0.0
+            A[i, i + 1 :] = 0.0
+            A[i, i] = 1.0
+            b[i] = 0.0
+
+
+@kernel()
+def form_and_factor(indices, c, z, h, gram, constant, penalty, held, block, A, b):  # type: ignore[no-untyped-def]
     """Form a user's system and factor it; false where that fails even with a small ridge.
 
     Without one a system may be singular: λ = 0 and α0 = 0 with fewer items than unknowns, or weights so large that
     all else is below their rounding. With it the solution is nearly the shortest of the possible ones.
+
+    `held` says which unknowns are held at 0; it is empty where none is.
     """
-    _form(indices, c, ct, h, gram, constant, penalty, block, A, b)
+    _form(indices, c, z, h, gram, constant, penalty, block, A, b)
+    _hold(held, A, b)
     if _factor(A):
         return True
-    _form(indices, c, ct, h, gram, constant, penalty, block, A, b)
+    _form(indices, c, z, h, gram, constant, penalty, block, A, b)
     largest = 0.0
     for i in range(len(A)):
         largest = max(largest, A[i, i])
@@ -128,11 +144,12 @@ def _form_and_factor(indices, c, ct, h, gram, constant, penalty, block, A, b):  
     ridge = _RIDGE * largest if largest > 0.0 else 1.0
     for i in range(len(A)):
         A[i, i] += ridge
+    _hold(held, A, b)
     return _factor(A)
 
 
 @kernel()
-def _solve(U, v):  # type: ignore[no-untyped-def]
+def solve(U, v):  # type: ignore[no-untyped-def]
     """Replace `v` by A⁻¹v, given A = UᵀU."""
     m = len(U)
     for k in range(m):
@@ -142,19 +159,19 @@ def _solve(U, v):  # type: ignore[no-untyped-def]
         for f in range(len(rest)):
             rest[f] -= solved * row[f]
     for k in range(m - 1, -1, -1):
-        v[k] = (v[k] - _dot(U[k, k + 1 :], v[k + 1 :])) / U[k, k]
+        v[k] = (v[k] - dot(U[k, k + 1 :], v[k + 1 :])) / U[k, k]
 
 
 @kernel()
-def solve_histories(indptr, indices, c, ct, h, gram, constant, penalties, factors, biases):  # type: ignore[no-untyped-def]
+def solve_histories(indptr, indices, c, z, h, gram, constant, penalties, factors, biases):  # type: ignore[no-untyped-def]
     """Write the solution of each history to `factors` and, where users have a bias, `biases`.
 
     Parameters
     ----------
     indptr, indices
         The histories.
-    c, ct
-        float64, (entries,): c_k and c_k t_k of each item in a history.
+    c, z
+        float64, (entries,): c_k and z_k of each item in a history.
     h
         float32, (items, d).
     gram, constant
@@ -173,126 +190,13 @@ def solve_histories(indptr, indices, c, ct, h, gram, constant, penalties, factor
     d = h.shape[1]
     A = np.empty((m, m))
     b = np.empty(m)
-    block = np.empty((_BLOCK_ITEMS, m))
+    block = np.empty((BLOCK_ITEMS, m))
+    held = np.empty(0, dtype=np.bool_)
     for row in range(len(penalties)):
         own = slice(indptr[row], indptr[row + 1])
-        if not _form_and_factor(indices[own], c[own], ct[own], h, gram, constant, penalties[row], block, A, b):
+        if not form_and_factor(indices[own], c[own], z[own], h, gram, constant, penalties[row], held, block, A, b):
             return row
-        _solve(A, b)
+        solve(A, b)
         factors[row] = b[:d]
         biases[row] = b[d] if m > d else 0.0
-    return -1
-
-
-@kernel()
-def find_own(indptr, indices, starts, explained, own):  # type: ignore[no-untyped-def]
-    """Write to `own` where in its request's history each explained item stands; −1 where it is not in it.
-
-    The items of request r are `explained[starts[r]:starts[r + 1]]`.
-    """
-    for request in range(len(starts) - 1):
-        history = indices[indptr[request] : indptr[request + 1]]
-        for row in range(starts[request], starts[request + 1]):
-            place = np.searchsorted(history, explained[row])
-            own[row] = place if place < len(history) and history[place] == explained[row] else -1
-
-
-@kernel()
-def _largest(impacts, own, keys, n, item_indices, indices, out):  # type: ignore[no-untyped-def]
-    """Write the n largest impacts and their items, but not that at `own`: descending, ties by item index."""
-    # As one ascending integer each: the bits of negative floats order backwards. A history is sorted by item.
-    bits = impacts.view(np.int32)
-    size = 0
-    for k in range(len(impacts)):
-        if k != own:
-            ascending = np.int64(bits[k]) if bits[k] >= 0 else np.int64(-2147483648) - np.int64(bits[k])
-            keys[size] = (-ascending << 32) | np.int64(k)
-            size += 1
-    chosen = keys[:size] if n == size else np.partition(keys[:size], n - 1)[:n]
-    chosen.sort()
-    for k in range(n):
-        place = chosen[k] & np.int64(0xFFFFFFFF)
-        item_indices[k] = indices[place]
-        out[k] = impacts[place]
-
-
-@kernel()
-def explain_rows(  # type: ignore[no-untyped-def]
-    indptr,
-    indices,
-    c,
-    ct,
-    h,
-    gram,
-    constant,
-    penalties,
-    starts,
-    explained,
-    own,
-    out_indptr,
-    out_indices,
-    out_impacts,
-    baselines,
-    own_impacts,
-):
-    """Write the reasons for each explained item.
-
-    Parameters
-    ----------
-    indptr, indices, c, ct, h, gram, constant, penalties
-        See `solve_histories`.
-    starts, explained, own
-        See `find_own`.
-    out_indptr, out_indices, out_impacts
-        The reasons of explained item r go to `out_indptr[r]:out_indptr[r + 1]`: as many as fit there.
-    baselines
-        float32, (explained,): holds the item's offset, to which x_iᵀ A⁻¹ g is added; NaN asks for nothing.
-    own_impacts
-        float32, (explained,): holds NaN.
-
-    Returns
-    -------
-    int
-        The first request whose system could not be factored, −1 if there is none.
-    """
-    m = len(gram)
-    d = h.shape[1]
-    A = np.empty((m, m))
-    b = np.empty(m)
-    y = np.empty(m)
-    block = np.empty((_BLOCK_ITEMS, m))
-    longest = 0
-    for request in range(len(penalties)):
-        longest = max(longest, indptr[request + 1] - indptr[request])
-    all_impacts = np.empty(longest, dtype=np.float32)
-    keys = np.empty(longest, dtype=np.int64)
-    for request in range(len(penalties)):
-        factored = False
-        first = indptr[request]
-        history = slice(first, indptr[request + 1])
-        impacts = all_impacts[: indptr[request + 1] - first]
-        for row in range(starts[request], starts[request + 1]):
-            if np.isnan(baselines[row]):
-                continue
-            if not factored:
-                if not _form_and_factor(
-                    indices[history], c[history], ct[history], h, gram, constant, penalties[request], block, A, b
-                ):
-                    return request
-                factored = True
-            # y = A⁻¹ x_i, so that x_iᵀ A⁻¹ v is a dot product for any v.
-            y[d:] = 1.0
-            item = h[explained[row]]
-            for f in range(d):
-                y[f] = item[f]
-            _solve(A, y)
-            baselines[row] = np.float64(baselines[row]) + _dot(y, constant)
-            n = out_indptr[row + 1] - out_indptr[row]
-            for k in range(len(impacts)):
-                # + 0 turns −0 into +0, which must tie.
-                impacts[k] = np.float32(_product(y, h[indices[first + k]]) * ct[first + k]) + np.float32(0)
-            if own[row] >= 0:
-                own_impacts[row] = impacts[own[row]]
-            reasons = slice(out_indptr[row], out_indptr[row + 1])
-            _largest(impacts, own[row], keys, n, out_indices[reasons], indices[history], out_impacts[reasons])
     return -1

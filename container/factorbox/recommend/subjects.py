@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from factorbox.data.ids import Ids
 from factorbox.data.rows import Rows
-from factorbox.models.base import RowSystem
+from factorbox.models.base import FoldInProblem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import merged, placed, starts_of, taken
 from factorbox.recommend.queries import History, Query
+from factorbox.recommend.traits import Traits
 
 UNKNOWN = -1
+
+_LARGEST = np.float32(1e18)
+"""Bound of a folded-in number: ratings near the end of float32 would else lead to scores beyond it."""
 
 
 class UserSide(Protocol):
@@ -69,7 +73,7 @@ class Resolved:
     users, items
         int64, (queries,): index of `user_id` and of `item_id`; `UNKNOWN` for an unknown one and where there is none.
     given
-        The items of `history` that the model knows, each once with the sum of its weights; a row a query.
+        The items of `history` that the model knows, each once with what all its mentions come to; a row a query.
     ignored
         int64, (queries,): ids of `history` that the model does not know.
     """
@@ -115,8 +119,8 @@ class Resolved:
         )
 
 
-def resolve(queries: Sequence[Query], *, user_ids: Ids, item_ids: Ids) -> Resolved:
-    """Look up the users, items and histories that queries name."""
+def resolve(queries: Sequence[Query], *, user_ids: Ids, item_ids: Ids, traits: Traits) -> Resolved:
+    """Look up the users, items and histories that queries name; `traits` say what a history's values mean."""
     users = user_ids.indices_of([query.user_id or "" for query in queries])
     items = np.full(len(queries), UNKNOWN, dtype=np.int64)
     with_item = [(position, query.item_id) for position, query in enumerate(queries) if query.item_id is not None]
@@ -125,27 +129,28 @@ def resolve(queries: Sequence[Query], *, user_ids: Ids, item_ids: Ids) -> Resolv
     ignored = np.zeros(len(queries), dtype=np.int64)
     histories = [(position, query.history) for position, query in enumerate(queries) if query.history]
     positions = np.array([position for position, _ in histories], dtype=np.int64)
-    rows, unknown = _looked_up([history for _, history in histories], item_ids)
+    rows, unknown = _looked_up([history for _, history in histories], item_ids, listed_value=traits.listed_value)
     ignored[positions] = unknown
-    given = merged(len(queries), [(positions, rows)], columns=len(item_ids))
+    given = merged(len(queries), [(positions, rows)], columns=len(item_ids), repeats=traits.repeats)
     return Resolved(queries=queries, users=users, items=items, given=given, ignored=ignored)
 
 
-def _looked_up(histories: Sequence[History], item_ids: Ids) -> tuple[Rows, NDArray[np.int64]]:
+def _looked_up(histories: Sequence[History], item_ids: Ids, *, listed_value: float) -> tuple[Rows, NDArray[np.int64]]:
     """Return the known entries of each history, and how many others it has."""
     indices = item_ids.indices_of([item_id for history in histories for item_id in history])
     weights = [
         value
         for history in histories
-        for value in (history.values() if isinstance(history, Mapping) else [1.0] * len(history))
+        for value in (history.values() if isinstance(history, Mapping) else [listed_value] * len(history))
     ]
     owners = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
     known = indices >= 0
     counts = np.bincount(owners[known], minlength=len(histories))
+    largest = np.finfo(np.float32).max
     rows = Rows(
         indptr=starts_of(counts),
         indices=indices[known].astype(np.int32),
-        weights=np.minimum(np.array(weights)[known], np.finfo(np.float32).max).astype(np.float32),
+        weights=np.clip(np.array(weights)[known], -largest, largest).astype(np.float32),
     )
     return rows, np.bincount(owners[~known], minlength=len(histories))
 
@@ -167,7 +172,9 @@ class Subjects:
     histories: Rows
 
 
-def subjects_of(resolved: Resolved, *, side: UserSide, system: Callable[[], RowSystem]) -> Subjects:
+def subjects_of(
+    resolved: Resolved, *, side: UserSide, problem: Callable[[], FoldInProblem], traits: Traits
+) -> Subjects:
     """Return the vectors of the users of some queries; all that have a history of their own are solved together.
 
     Parameters
@@ -176,8 +183,10 @@ def subjects_of(resolved: Resolved, *, side: UserSide, system: Callable[[], RowS
         The queries.
     side
         What the model knows.
-    system
+    problem
         Gives the problem to solve; it is not asked where no query has a history.
+    traits
+        How a given history goes with a stored one.
     """
     users, given = resolved.users, resolved.given
     known = users >= 0
@@ -195,7 +204,9 @@ def subjects_of(resolved: Resolved, *, side: UserSide, system: Callable[[], RowS
                 (np.arange(len(folding)), taken(given, folding)),
             ],
             columns=len(side.item_ids),
+            repeats=traits.repeats,
         )
-        factors[folding], biases[folding] = fold_in(system(), histories)
+        folded = fold_in(problem(), histories)
+        factors[folding], biases[folding] = (np.clip(column, -_LARGEST, _LARGEST) for column in folded)
         parts.append((folding, histories))
     return Subjects(factors, biases, placed(len(users), parts))

@@ -1,8 +1,9 @@
 """Exact top-N for a block of users, the same bytes however the users are grouped.
 
-A block product gives other last bits for other block sizes, so it only selects candidates: the top n and every item
-within twice the float32 error bound of the n-th. What is returned and ordered by is the score of one dot kernel with
-a fixed order of additions; ties go to the smaller item index.
+What is ranked says by itself how a block of requests is scored: `Rankable`. For dot products, `Candidates`, a block
+product gives other last bits for other block sizes, so it only selects candidates: the top n and every item within
+twice the float32 error bound of the n-th. What is returned and ordered by is the score of one dot kernel with a fixed
+order of additions; ties go to the smaller item index.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -40,6 +42,79 @@ class Ranking:
     indptr: NDArray[np.int64]
     item_indices: NDArray[np.int32]
     scores: NDArray[np.float32]
+
+    def filled(self) -> Ranking:
+        """Return what a kernel has filled of an `unfilled_ranking`."""
+        end = self.indptr[-1]
+        return Ranking(self.indptr, self.item_indices[:end], self.scores[:end])
+
+
+def unfilled_ranking(counts: NDArray[np.int64]) -> Ranking:
+    """Return room for so many candidates of each request, for a kernel to fill."""
+    size = int(counts.sum())
+    return Ranking(
+        indptr=np.zeros(len(counts) + 1, dtype=np.int64),
+        item_indices=np.empty(size, dtype=np.int32),
+        scores=np.empty(size, dtype=np.float32),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Whose rankings are wanted, and how long.
+
+    Attributes
+    ----------
+    factors, biases
+        float32, (requests, d) and (requests,): one row a request.
+    counts
+        int64, (requests,): how many candidates are wanted; fewer come back where fewer are left.
+    scales
+        float64, (requests,): what each product w·h is multiplied by, with |w| scale at most 1; None where the
+        candidates are not scaled.
+    """
+
+    factors: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    scales: NDArray[np.float64] | None = None
+
+    def part(self, which: slice | NDArray[np.int64]) -> Ranked:
+        """Return some of the requests."""
+        scales = None if self.scales is None else self.scales[which]
+        return Ranked(self.factors[which], self.biases[which], self.counts[which], scales)
+
+    @property
+    def kernel_scales(self) -> NDArray[np.float64]:
+        """The scales as kernels take them: empty where there are none."""
+        return np.zeros(0) if self.scales is None else self.scales
+
+
+class Rankable(Protocol):
+    """What can be ranked for somebody: its scores are the same bytes in any block and alone."""
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        ...
+
+    def rank_block(self, wanted: Ranked, *, excluded: Lists) -> Ranking:
+        """Return the best of all candidates for the few requests of a block; see `top_n`."""
+        ...
+
+    def rank_listed(self, wanted: Ranked, *, included: Lists, excluded: Lists) -> Ranking:
+        """Return the best of the candidates that each request lists; see `top_n_of`."""
+        ...
+
+    def pair_scores(
+        self,
+        user_factors: NDArray[np.float32],
+        user_biases: NDArray[np.float32],
+        *,
+        rows: NDArray[np.int64],
+        item_indices: NDArray[np.int32],
+    ) -> NDArray[np.float32]:
+        """Return the score of each pair; see `scores_of_pairs`."""
+        ...
 
 
 class Candidates:
@@ -124,40 +199,78 @@ class Candidates:
         norms = np.sqrt(np.square(user_factors, dtype=np.float64).sum(axis=1))
         return np.asarray(gamma * (norms * self._largest_norm + self._largest_bias + np.abs(user_biases)))
 
+    def rank_block(self, wanted: Ranked, *, excluded: Lists) -> Ranking:
+        """Return the best of all candidates for the requests of a block; see `Rankable`."""
+        w = np.ascontiguousarray(wanted.factors)
+        scaled = w if wanted.scales is None else (w * wanted.scales[:, None]).astype(np.float32)
+        counts = np.minimum(wanted.counts, len(self))
+        found = unfilled_ranking(counts)
+        select_rows(
+            self.block_scores(scaled),
+            self.n_available,
+            w,
+            wanted.biases,
+            wanted.kernel_scales,
+            self.factors,
+            self.biases,
+            self.scales,
+            counts,
+            2 * self.error_bounds(scaled, wanted.biases),
+            excluded.indptr,
+            excluded.indices,
+            found.indptr,
+            found.item_indices,
+            found.scores,
+        )
+        return found.filled()
 
-@dataclass(frozen=True, eq=False)
-class Ranked:
-    """Whose rankings are wanted, and how long.
+    def rank_listed(self, wanted: Ranked, *, included: Lists, excluded: Lists) -> Ranking:
+        """Return the best of the candidates that each request lists; see `Rankable`."""
+        counts = np.minimum(wanted.counts, np.diff(included.indptr))
+        found = unfilled_ranking(counts)
+        rank_listed(
+            np.ascontiguousarray(wanted.factors),
+            wanted.biases,
+            wanted.kernel_scales,
+            self.factors,
+            self.biases,
+            self.scales,
+            self.unavailable,
+            counts,
+            included.indptr,
+            included.indices,
+            excluded.indptr,
+            excluded.indices,
+            found.indptr,
+            found.item_indices,
+            found.scores,
+        )
+        return found.filled()
 
-    Attributes
-    ----------
-    factors, biases
-        float32, (requests, d) and (requests,): one row a request.
-    counts
-        int64, (requests,): how many candidates are wanted; fewer come back where fewer are left.
-    scales
-        float64, (requests,): what each product w·h is multiplied by, with |w| scale at most 1; None where the
-        candidates are not scaled.
-    """
-
-    factors: NDArray[np.float32]
-    biases: NDArray[np.float32]
-    counts: NDArray[np.int64]
-    scales: NDArray[np.float64] | None = None
-
-    def part(self, which: slice | NDArray[np.int64]) -> Ranked:
-        """Return some of the requests."""
-        scales = None if self.scales is None else self.scales[which]
-        return Ranked(self.factors[which], self.biases[which], self.counts[which], scales)
-
-    @property
-    def kernel_scales(self) -> NDArray[np.float64]:
-        """The scales as kernels take them: empty where there are none."""
-        return np.zeros(0) if self.scales is None else self.scales
+    def pair_scores(
+        self,
+        user_factors: NDArray[np.float32],
+        user_biases: NDArray[np.float32],
+        *,
+        rows: NDArray[np.int64],
+        item_indices: NDArray[np.int32],
+    ) -> NDArray[np.float32]:
+        """Return the fixed-order score of each pair; see `Rankable`."""
+        scores = np.empty(len(item_indices), dtype=np.float32)
+        fixed_order_scores(
+            np.ascontiguousarray(user_factors),
+            user_biases,
+            self.factors,
+            self.biases,
+            rows,
+            item_indices,
+            scores,
+        )
+        return scores
 
 
 def top_n(
-    candidates: Candidates,
+    candidates: Rankable,
     wanted: Ranked,
     *,
     excluded: Lists,
@@ -185,68 +298,22 @@ def top_n(
 
     def of_block(start: int) -> Ranking:
         part = wanted.part(slice(start, start + rows))
-        w = np.ascontiguousarray(part.factors)
-        scaled = w if part.scales is None else (w * part.scales[:, None]).astype(np.float32)
-        counts = np.minimum(part.counts, len(candidates))
-        scores = candidates.block_scores(scaled)
-        offsets = starts_of(counts)
-        item_indices = np.empty(offsets[-1], dtype=np.int32)
-        exact = np.empty(offsets[-1], dtype=np.float32)
-        indptr = np.zeros(len(w) + 1, dtype=np.int64)
-        select_rows(
-            scores,
-            candidates.n_available,
-            w,
-            part.biases,
-            part.kernel_scales,
-            candidates.factors,
-            candidates.biases,
-            candidates.scales,
-            counts,
-            2 * candidates.error_bounds(scaled, part.biases),
-            excluded.indptr[start : start + len(w) + 1],
-            excluded.indices,
-            indptr,
-            item_indices,
-            exact,
-        )
-        return Ranking(indptr, item_indices[: indptr[-1]], exact[: indptr[-1]])
+        bounds = excluded.indptr[start : start + len(part.factors) + 1]
+        return candidates.rank_block(part, excluded=Lists(bounds, excluded.indices))
 
     return joined(run(of_block, range(0, len(wanted.factors), rows)))
 
 
-def top_n_of(candidates: Candidates, wanted: Ranked, *, included: Lists, excluded: Lists) -> Ranking:
+def top_n_of(candidates: Rankable, wanted: Ranked, *, included: Lists, excluded: Lists) -> Ranking:
     """Return the best of the candidates that each request lists; see `top_n`.
 
     Only these are scored, by the same kernel, so that a filter changes no score and no order.
     """
-    counts = np.minimum(wanted.counts, np.diff(included.indptr))
-    size = int(counts.sum())
-    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
-    item_indices = np.empty(size, dtype=np.int32)
-    exact = np.empty(size, dtype=np.float32)
-    rank_listed(
-        np.ascontiguousarray(wanted.factors),
-        wanted.biases,
-        wanted.kernel_scales,
-        candidates.factors,
-        candidates.biases,
-        candidates.scales,
-        candidates.unavailable,
-        counts,
-        included.indptr,
-        included.indices,
-        excluded.indptr,
-        excluded.indices,
-        indptr,
-        item_indices,
-        exact,
-    )
-    return Ranking(indptr, item_indices[: indptr[-1]], exact[: indptr[-1]])
+    return candidates.rank_listed(wanted, included=included, excluded=excluded)
 
 
 def scores_of_pairs(
-    candidates: Candidates,
+    candidates: Rankable,
     *,
     user_factors: NDArray[np.float32],
     user_biases: NDArray[np.float32],
@@ -257,17 +324,7 @@ def scores_of_pairs(
 
     Whether an item is available does not matter here.
     """
-    scores = np.empty(len(item_indices), dtype=np.float32)
-    fixed_order_scores(
-        np.ascontiguousarray(user_factors),
-        user_biases,
-        candidates.factors,
-        candidates.biases,
-        rows,
-        item_indices,
-        scores,
-    )
-    return scores
+    return candidates.pair_scores(user_factors, user_biases, rows=rows, item_indices=item_indices)
 
 
 def joined(rankings: Iterable[Ranking]) -> Ranking:

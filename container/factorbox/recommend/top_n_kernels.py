@@ -39,7 +39,7 @@ def fixed_order_scores(w, user_biases, h, item_biases, rows, item_indices, score
 
 
 @kernel()
-def _rank(found, fixed, n, item_indices, exact):  # type: ignore[no-untyped-def]
+def rank(found, fixed, n, item_indices, exact):  # type: ignore[no-untyped-def]
     """Write the n best of some items, ascending in `found`, by descending score and then ascending index."""
     # As one ascending integer each: the bits of negative floats order backwards.
     bits = fixed.view(np.int32)
@@ -73,7 +73,7 @@ def _sift_down(heap, size):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _candidates(scores, n, slack, heap, found):  # type: ignore[no-untyped-def]
+def candidates_within(scores, n, slack, heap, found):  # type: ignore[no-untyped-def]
     """Collect every item whose score is within `slack` of the n-th best; −inf marks excluded items.
 
     A min-heap holds the n best scores so far. Its root only rises, so an item below root − slack is out for good.
@@ -120,6 +120,17 @@ def _candidates(scores, n, slack, heap, found):  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def exclude(scores, items):  # type: ignore[no-untyped-def]
+    """Make the scores of some items −inf; return how many were not so before."""
+    removed = 0
+    for i in items:
+        if scores[i] != -np.inf:
+            scores[i] = -np.inf
+            removed += 1
+    return removed
+
+
+@kernel()
 def select_rows(  # type: ignore[no-untyped-def]
     scores,
     n_available,
@@ -146,22 +157,49 @@ def select_rows(  # type: ignore[no-untyped-def]
     heap = np.empty(max(1, np.max(counts)), dtype=np.float32)
     written = 0
     for row in range(len(w)):
-        left = n_available
-        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
-            if scores[row, excluded_items[k]] != -np.inf:
-                scores[row, excluded_items[k]] = -np.inf
-                left -= 1
-        n = min(counts[row], left)
+        removed = exclude(scores[row], excluded_items[excluded_indptr[row] : excluded_indptr[row + 1]])
+        n = min(counts[row], n_available - removed)
         if n > 0:
-            kept = _candidates(scores[row], n, slacks[row], heap, found)
+            kept = candidates_within(scores[row], n, slacks[row], heap, found)
             fixed = np.empty(kept, dtype=np.float32)
             for c in range(kept):
                 i = found[c]
                 scale = row_scales[row] * scales[i] if len(scales) else 1.0
                 fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
-            _rank(found, fixed, n, item_indices[written:], exact[written:])
+            rank(found, fixed, n, item_indices[written:], exact[written:])
             written += n
         indptr[row + 1] = written
+
+
+@kernel()
+def allowed_of(included, excluded, unavailable, marked, found):  # type: ignore[no-untyped-def]
+    """Collect in `found`, ascending, the included items that are neither excluded nor unavailable; return how many.
+
+    A repeated item counts once. `marked` is zero for every item, before and after.
+    """
+    for i in excluded:
+        marked[i] = 1
+    size = 0
+    for i in included:
+        if marked[i] == 0 and not (len(unavailable) and unavailable[i]):
+            marked[i] = 1
+            found[size] = i
+            size += 1
+    for i in excluded:
+        marked[i] = 0
+    for k in range(size):
+        marked[found[k]] = 0
+    found[:size].sort()
+    return size
+
+
+@kernel()
+def longest_of(indptr):  # type: ignore[no-untyped-def]
+    """Return the length of the longest of some lists."""
+    longest = 0
+    for row in range(len(indptr) - 1):
+        longest = max(longest, indptr[row + 1] - indptr[row])
+    return longest
 
 
 @kernel()
@@ -184,36 +222,21 @@ def rank_listed(  # type: ignore[no-untyped-def]
 ):
     """Fill `indptr`, `item_indices` and `exact` with the best of the items that each row lists.
 
-    A repeated item counts once. `unavailable` and `scales` are empty where every item is available and nothing is
-    scaled.
+    `unavailable` and `scales` are empty where every item is available and nothing is scaled.
     """
     marked = np.zeros(len(h), dtype=np.uint8)
-    longest = 0
-    for row in range(len(w)):
-        longest = max(longest, included_indptr[row + 1] - included_indptr[row])
-    found = np.empty(longest, dtype=np.int32)
+    found = np.empty(longest_of(included_indptr), dtype=np.int32)
     written = 0
     for row in range(len(w)):
-        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
-            marked[excluded_items[k]] = 1
-        size = 0
-        for k in range(included_indptr[row], included_indptr[row + 1]):
-            i = included_items[k]
-            if marked[i] == 0 and not (len(unavailable) and unavailable[i]):
-                marked[i] = 1
-                found[size] = i
-                size += 1
-        for k in range(excluded_indptr[row], excluded_indptr[row + 1]):
-            marked[excluded_items[k]] = 0
-        for k in range(size):
-            marked[found[k]] = 0
-        found[:size].sort()
+        included = included_items[included_indptr[row] : included_indptr[row + 1]]
+        excluded = excluded_items[excluded_indptr[row] : excluded_indptr[row + 1]]
+        size = allowed_of(included, excluded, unavailable, marked, found)
         fixed = np.empty(size, dtype=np.float32)
         for c in range(size):
             i = found[c]
             scale = row_scales[row] * scales[i] if len(scales) else 1.0
             fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
         n = min(counts[row], size)
-        _rank(found, fixed, n, item_indices[written:], exact[written:])
+        rank(found, fixed, n, item_indices[written:], exact[written:])
         written += n
         indptr[row + 1] = written
