@@ -18,6 +18,7 @@ from factorbox.data.splits import Split
 from factorbox.errors import UserError
 from factorbox.evaluation import Relevant, ranking_metrics, rating_metrics, top_items_matrix
 from factorbox.models.base import Algorithm, Factors, Link
+from factorbox.models.rating_losses import fitted_values
 from factorbox.options import check_ranges, option
 from factorbox.recommend.lists import Lists, taken
 from factorbox.recommend.network_ranking import candidates_of
@@ -108,10 +109,8 @@ class RatingMeasure:
 
     def __init__(self, split: Split, *, link: Link, like_above: float | None) -> None:
         self._pairs, self._link = split.held_out, link
-        ratings = split.held_out.weights.astype(np.float64)
-        if link == "sigmoid":
-            ratings = np.clip(ratings, 0, 1) if like_above is None else (ratings > like_above).astype(np.float64)
-        self._ratings = ratings
+        loss = "logistic" if link == "sigmoid" else "squared"
+        self._ratings = fitted_values(split.held_out.weights, loss=loss, like_above=like_above).astype(np.float64)
 
     def __call__(self, factors: Factors) -> dict[str, float]:
         """Return the metrics of a model by name."""

@@ -19,7 +19,8 @@ from factorbox.data.interactions import Interactions
 from factorbox.evaluation import RankingMetrics, Relevant, ranking_metrics, top_items_matrix
 from factorbox.models.base import Factors
 from factorbox.recommend.lists import Lists, taken
-from factorbox.recommend.top_n import Candidates, Ranked, top_n
+from factorbox.recommend.network_ranking import candidates_of
+from factorbox.recommend.top_n import Ranked, top_n
 
 K = 10
 """Length of the rankings that are measured."""
@@ -104,7 +105,7 @@ def quality(factors: Factors, *, fitted: Interactions, relevant: Relevant) -> Ra
     users = np.flatnonzero(relevant.counts)
     seen = taken(fitted.by_user(), users)
     ranking = top_n(
-        Candidates(factors.item_factors, factors.item_biases),
+        candidates_of(factors.item_factors, item_biases=factors.item_biases, layers=factors.layers),
         Ranked(factors.user_factors[users], factors.user_biases[users], np.full(len(users), K, dtype=np.int64)),
         excluded=Lists(seen.indptr, seen.indices),
     )

@@ -18,7 +18,7 @@ from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.base import Epoch, Factors, ItemSide, Watch
 from factorbox.models.explicit import EXPLICIT, _Training
 from factorbox.models.explicit_config import DEFAULT_EPOCHS, ExplicitConfig, Schedule
-from factorbox.models.explicit_losses import LOSSES, global_mean
+from factorbox.models.rating_losses import LOSSES, global_mean
 from factorbox.recommend.fold_in import fold_in
 from support import interactions_from_rows
 

@@ -125,7 +125,7 @@ class KernelSweeps:
         self._threads.map(rotate, range(0, len(side.factors), _BLOCK_ROWS))
 
 
-def gram_matrix(factors: NDArray[np.float32], dtype: torch.dtype, *, threads: Threads) -> torch.Tensor:
+def gram_matrix(factors: NDArray[np.floating], dtype: torch.dtype, *, threads: Threads) -> torch.Tensor:
     """Return FᵀF in float64: fixed blocks of products in `dtype`, added in their order, so that threads do not matter.
 
     # (d, d).

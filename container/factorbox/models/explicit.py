@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from factorbox.data.feedback import COUNTS, RATINGS, Feedback
 from factorbox.data.interactions import Interactions
-from factorbox.errors import AlgorithmError, UserError
+from factorbox.errors import AlgorithmError
 from factorbox.models.adagrad import Table, Touched, reproducible
 from factorbox.models.base import (
     Device,
@@ -51,8 +51,8 @@ from factorbox.models.base import (
     listed_value,
 )
 from factorbox.models.explicit_config import ExplicitConfig
-from factorbox.models.explicit_losses import LOSSES, fitted_values, global_mean
 from factorbox.models.explicit_rows import rows_memory, solve_rows
+from factorbox.models.rating_losses import LOSSES, check_labels, fitted_values, global_mean
 
 _INITIAL_SCALE = 0.1
 """Length of an average initial vector: small, so that biases, which start at 0, are learned first."""
@@ -265,34 +265,6 @@ class _Training:
         if not (np.isfinite(factors).all() and np.isfinite(biases).all()):
             raise self._diverged("a factor or bias")
         return ItemSide(factors, biases, global_mean=self._mean, fold_in=self._constants)
-
-
-def check_labels(interactions: Interactions, *, like_above: float | None) -> None:
-    """Refuse ratings that the logistic loss cannot take for labels.
-
-    Raises
-    ------
-    UserError
-        Where ratings are no labels, or `like_above` leaves but one label.
-    """
-    ratings = interactions.weights
-    if like_above is not None:
-        likes, lowest, highest = ratings > like_above, float(ratings.min()), float(ratings.max())
-        if likes.all() or not likes.any():
-            raise UserError(
-                f"like_above={like_above:g} makes {'every' if likes.all() else 'no'} rating a like, since they lie"
-                f" between {lowest:g} and {highest:g}: give a number from the lowest to below the highest"
-            )
-        return
-    other = ~np.isin(ratings, (-1, 0, 1))
-    if other.any():
-        pair = int(other.argmax())
-        user = int(np.searchsorted(interactions.indptr, pair, side="right")) - 1
-        raise UserError(
-            f"loss=logistic fits labels, and user {interactions.user_ids[user]!r} rates item"
-            f" {interactions.item_ids[int(interactions.item_indices[pair])]!r} with {float(ratings[pair]):g}, which is"
-            " none of -1, 0 and 1: give like_above (with like_above=3 a rating above 3 is a like), or loss=squared"
-        )
 
 
 EXPLICIT = ExplicitFactorization()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.base import RowSystem
-from factorbox.models.explicit_losses import LOSSES, fitted_values
+from factorbox.models.rating_losses import LOSSES, fitted_values
 from factorbox.threads import Threads
 
 _BLOCK_BYTES = 16 << 20

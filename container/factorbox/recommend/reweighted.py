@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.models.base import RowSystem
+from factorbox.models.rating_losses import fitted_values
 from factorbox.recommend.reweighted_kernels import solve_reweighted
 
 
@@ -49,7 +50,7 @@ def reweighted(system: RowSystem, histories: Rows) -> Reweighted:
         system.loss == "poisson",
         histories.indptr,
         histories.indices,
-        _observed(system, histories.weights),
+        fitted_values(histories.weights, loss=system.loss, like_above=system.like_above).astype(np.float64),
         system.targets[histories.indices].astype(np.float64),
         system.item_factors,
         system.gram,
@@ -61,13 +62,3 @@ def reweighted(system: RowSystem, histories: Rows) -> Reweighted:
         z,
     )
     return Reweighted(factors, biases, c, z, failed)
-
-
-def _observed(system: RowSystem, ratings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what the loss compares x̂ with: counts, or labels from 0 to 1.  # (entries,)."""
-    if system.loss == "poisson":
-        return ratings.astype(np.float64)
-    if system.like_above is None:
-        return np.clip(ratings, 0, 1).astype(np.float64)
-    # In float32, as the ratings are: 3.7 is not above like_above=3.7.
-    return (ratings > np.float32(system.like_above)).astype(np.float64)

@@ -22,6 +22,7 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.errors import AlgorithmError
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.queries import Query
+from factorbox.recommend.traits import LEAST_LIKELY
 from factorbox.serving.media_types import Format
 from factorbox.serving.queries import BadRecord
 from factorbox.serving.texts import (
@@ -37,8 +38,6 @@ from factorbox.serving.texts import (
     texts_of,
 )
 
-# The least probability whose `predicted_label` is 1.
-_LEAST_LIKELY = 0.5
 _UNKNOWN_LABEL = {"user_id": b'"known_user":false,', "item_id": b'"known_item":false,'}
 
 
@@ -211,7 +210,7 @@ class _Columns:
         """Return the member `predicted_label` of each row, after a comma; null where the score is no probability."""
         queries, scores = self.answers.queries, self.answers.ranking.scores
         by_cosine = np.array([query.item_id is not None or query.similar_users for query in queries], dtype=np.bool_)
-        likely = pa.array(scores >= _LEAST_LIKELY, mask=self.unknown | by_cosine[self.records])
+        likely = pa.array(scores >= LEAST_LIKELY, mask=self.unknown | by_cosine[self.records])
         return pc.if_else(likely, pa.scalar(',"predicted_label":1', TEXT), pa.scalar(',"predicted_label":0', TEXT))
 
     def _unknown_ids(self) -> list[str]:

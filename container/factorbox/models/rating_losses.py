@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import softplus
 
+from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
 from factorbox.models.base import Link
 
 _BLOCK = 1 << 14
@@ -72,8 +74,9 @@ def fitted_values(ratings: NDArray[np.float32], *, loss: str, like_above: float 
     if loss != "logistic":
         return ratings
     if like_above is None:
-        return np.maximum(ratings, np.float32(0))
-    return (ratings > like_above).astype(np.float32)
+        return np.clip(ratings, np.float32(0), np.float32(1))
+    # In float32, as the ratings are: 3.7 is not above like_above=3.7.
+    return (ratings > np.float32(like_above)).astype(np.float32)
 
 
 def global_mean(values: NDArray[np.float32], *, loss: str) -> float:
@@ -86,3 +89,31 @@ def global_mean(values: NDArray[np.float32], *, loss: str) -> float:
         mean = min(max(mean, half), 1 - half)
         return math.log(mean / (1 - mean))
     return math.log(max(mean, half)) if loss == "poisson" else mean
+
+
+def check_labels(interactions: Interactions, *, like_above: float | None) -> None:
+    """Refuse ratings that the logistic loss cannot take for labels.
+
+    Raises
+    ------
+    UserError
+        Where ratings are no labels, or `like_above` leaves but one label.
+    """
+    ratings = interactions.weights
+    if like_above is not None:
+        likes, lowest, highest = ratings > like_above, float(ratings.min()), float(ratings.max())
+        if likes.all() or not likes.any():
+            raise UserError(
+                f"like_above={like_above:g} makes {'every' if likes.all() else 'no'} rating a like, since they lie"
+                f" between {lowest:g} and {highest:g}: give a number from the lowest to below the highest"
+            )
+        return
+    other = ~np.isin(ratings, (-1, 0, 1))
+    if other.any():
+        pair = int(other.argmax())
+        user = int(np.searchsorted(interactions.indptr, pair, side="right")) - 1
+        raise UserError(
+            f"loss=logistic fits labels, and user {interactions.user_ids[user]!r} rates item"
+            f" {interactions.item_ids[int(interactions.item_indices[pair])]!r} with {float(ratings[pair]):g}, which is"
+            " none of -1, 0 and 1: give like_above (with like_above=3 a rating above 3 is a like), or loss=squared"
+        )
