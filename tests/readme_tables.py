@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from factorbox.data.columns import ReadOptions
+from factorbox.job import OPTIONS
 from factorbox.models import ALGORITHMS
 from factorbox.options import Option, options_of
 from factorbox.serving.fields import FIELDS
 from factorbox.serving.forms import FORMS
-from factorbox.training import JobOptions
 
 TOP = Path(__file__).resolve().parent.parent
 README = TOP / "README.md"
@@ -22,20 +21,21 @@ README = TOP / "README.md"
 def hyperparameters() -> str:
     """Return the table of all hyperparameters, each once, with its defaults by algorithm where they differ."""
     rows = ["| name (aliases) | meaning | range | default |", "| --- | --- | --- | --- |"]
-    for config in (JobOptions, ReadOptions):
+    for config in OPTIONS:
         rows += [_row(declared, _value(declared.default)) for declared in options_of(config).values()]
-    of_algorithms: dict[str, tuple[Option, dict[str, Any]]] = {}
+    # One name may mean different things to different algorithms.
+    of_algorithms: dict[tuple[str, str], tuple[Option, dict[str, Any]]] = {}
     for algorithm in ALGORITHMS.values():
-        for name, declared in options_of(algorithm.config).items():
-            of_algorithms.setdefault(name, (declared, {}))[1][algorithm.name] = declared.default
+        for declared in options_of(algorithm.config).values():
+            key = declared.name, declared.help
+            of_algorithms.setdefault(key, (declared, {}))[1][algorithm.name] = declared.default
     for declared, defaults in of_algorithms.values():
-        alike = len(set(defaults.values())) == 1 and len(defaults) == len(ALGORITHMS)
-        text = (
-            _value(declared.default)
-            if alike
-            else "; ".join(f"{algorithm}: {_value(default)}" for algorithm, default in defaults.items())
-        )
-        rows.append(_row(declared, text))
+        by_default: dict[str, list[str]] = {}
+        for algorithm_name, default in defaults.items():
+            by_default.setdefault(_value(default), []).append(algorithm_name)
+        alike = len(by_default) == 1 and len(defaults) == len(ALGORITHMS)
+        text = "; ".join(f"{', '.join(names)}: {value}" for value, names in by_default.items())
+        rows.append(_row(declared, _value(declared.default) if alike else text))
     return "\n".join(rows)
 
 

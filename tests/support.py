@@ -52,6 +52,24 @@ def clustered_interactions(
     return interactions_from_rows(rows, n_items=n_items, weights=weights)
 
 
+def clustered_ratings(
+    rng: np.random.Generator, *, n_users: int = 120, n_items: int = 60, clusters: int = 4
+) -> Interactions:
+    """Users who rate what they have: 4 or 5 for items of their own cluster, 1 or 2 for all others."""
+    rows, ratings = [], []
+    for user in range(n_users):
+        mine = [i for i in range(n_items) if i % clusters == user % clusters]
+        others = [i for i in range(n_items) if i % clusters != user % clusters]
+        own = rng.choice(mine, size=min(8, len(mine)), replace=False)
+        rated = {
+            **{int(i): float(rng.integers(4, 6)) for i in own},
+            **{int(i): float(rng.integers(1, 3)) for i in rng.choice(others, size=4, replace=False)},
+        }
+        rows.append(sorted(rated))
+        ratings.append([rated[i] for i in sorted(rated)])
+    return interactions_from_rows(rows, n_items=n_items, weights=ratings)
+
+
 def make_base(
     folder: Path,
     *,

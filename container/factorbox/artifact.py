@@ -61,6 +61,7 @@ from factorbox.model_files import (
 from factorbox.models.base import Factors, ItemSide
 from factorbox.writing import disk_errors, partial_folder
 
+_LARGEST = 1e18
 _LIBRARIES = ("numba", "numpy", "pyarrow", "safetensors", "torch")
 
 
@@ -148,8 +149,12 @@ def save(
         "mean_user_bias": factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
     }
     for name, tensor in {**tensors, **factors.layers}.items():
-        if not np.isfinite(tensor).all():
-            raise AlgorithmError(f"{name} is not finite after training: lower learning_rate or raise regularization")
+        # A product of two numbers below it is finite in float32; NaN is not below it either.
+        if not (np.abs(tensor) < _LARGEST).all():
+            raise AlgorithmError(
+                f"{name} is not finite, or above {_LARGEST:g}, after training: lower learning_rate, raise regularization,"
+                " or give smaller weights"
+            )
     fold_in = {name: float(value) for name, value in factors.fold_in.items()}
     if not all(map(math.isfinite, (factors.global_mean, *fold_in.values()))):
         raise AlgorithmError(

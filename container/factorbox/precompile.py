@@ -31,6 +31,13 @@ from factorbox.training import train
 
 logger = logging.getLogger(__name__)
 
+_VARIANTS = (
+    {"algorithm": "explicit", "loss": "logistic", "like_above": "2"},
+    {"algorithm": "nmf", "observed_only": "true"},
+    {"algorithm": "mlp", "loss": "squared", "hidden_sizes": "8,4"},
+)
+"""Jobs that call kernels which the defaults do not."""
+
 _COMPILE = "from factorbox import precompile; precompile.compile_for_this_target()"
 
 
@@ -73,11 +80,16 @@ def run_every_kernel(folder: Path) -> None:
     channel = paths.channel("training")
     channel.mkdir(parents=True)
     paths.hyperparameters.parent.mkdir(parents=True)
-    rows = (f"u{user},i{(user * step) % 13}" for user in range(20) for step in range(1, 5))
-    (channel / "interactions.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n", encoding="utf-8")
-    for name in ALGORITHMS:
+    rows = (
+        f"u{user},i{(user * step) % 13},{1 + (user * step) % 5},{1000 * user + step}"
+        for user in range(20)
+        for step in range(1, 5)
+    )
+    text = "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    (channel / "interactions.csv").write_text(text, encoding="utf-8")
+    for hyperparameters in (*({"algorithm": name} for name in ALGORITHMS), *_VARIANTS):
         # Kernels take the dimension at run time: one stands for all.
-        job = {"algorithm": name, "embedding_dim": "8", "epochs": "2"}
+        job = {"embedding_dim": "8", "epochs": "2", **hyperparameters}
         paths.hyperparameters.write_text(json.dumps(job), encoding="utf-8")
         train(paths, stop=StopSignal())
         _answer(paths.model)
@@ -90,12 +102,14 @@ def _answer(model: Path) -> None:
         Query("u3"),
         Query("nobody", exclude_seen=False),
         Query("u3", include_items=["i1", "i5"], exclude_items=["i5"]),
-        Query(history=["i1", "i2"], explain=2),
+        Query(history=["i1", "i2"]),
+        Query(history={"i1": 2.0}, explain=2),
         Query("u3", item_ids=["i1", "nothing"], explain=2),
         Query(item_id="i1"),
         Query("u3", similar_users=True),
     )
-    recommender.answering.answer(recommender.answering.resolve(asked), exclude_seen=True)
+    answerable = [query for query in asked if recommender.answering.misfit(query) is None]
+    recommender.answering.answer(recommender.answering.resolve(answerable), exclude_seen=True)
 
 
 def _import_everything() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factorbox.data.interactions import Interactions
-from factorbox.data.splits import random_split
+from factorbox.data.splits import random_split, split_memory
 from support import clustered_interactions, interactions_from_rows
 
 
@@ -76,3 +78,15 @@ def test_where_nothing_can_be_spared_nothing_is_held_out() -> None:
     split = random_split(whole, fraction=0.5, random_state=0)
     assert len(split.held_out) == 0
     assert split.training.n_pairs == 3
+
+
+def test_the_memory_of_a_split_is_estimated() -> None:
+    whole = clustered_interactions(np.random.default_rng(0), n_users=5_000, n_items=200)
+    tracemalloc.start()
+    try:
+        random_split(whole, fraction=0.5, random_state=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    estimate = split_memory(users=whole.n_users, items=whole.n_items, pairs=whole.n_pairs)
+    assert peak <= estimate <= 1.5 * peak

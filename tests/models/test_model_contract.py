@@ -13,25 +13,44 @@ from hypothesis import strategies as st
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import Algorithm, Epoch, Factors, RowSystem, Watch
+from factorbox.models.base import Algorithm, Epoch, Factors, FoldInProblem, RowSystem, Watch
+from factorbox.models.network import network_scores
 from factorbox.options import options_of
 from factorbox.recommend.fold_in import fold_in
-from support import clustered_interactions, interactions_from_rows
+from support import clustered_interactions, clustered_ratings, interactions_from_rows
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
 
 
 def quick(algorithm: Algorithm, **changes: Any) -> Any:
-    return replace(algorithm.config(), **{"embedding_dim": 8, "epochs": 4, **changes})
+    # A network takes more steps to learn anything than two of its usual batches an epoch.
+    steps = {"batch_size": 128} if algorithm.name == "mlp" else {}
+    return replace(algorithm.config(), **{"embedding_dim": 8, "epochs": 4, **steps, **changes})
 
 
 def scores(factors: Factors) -> Any:
-    return factors.user_factors @ factors.item_factors.T + factors.user_biases[:, None] + factors.item_biases
+    """Return what each user's items are ranked by.  # (users, items)."""
+    if factors.layers:
+        return factors.global_mean + network_scores(factors.user_factors, factors.item_factors, factors.layers)
+    products = factors.user_factors @ factors.item_factors.T
+    return factors.global_mean + products + factors.user_biases[:, None] + factors.item_biases
+
+
+def takes_ratings(algorithm: Algorithm) -> bool:
+    return algorithm.feedback(algorithm.config()).kind == "ratings"
+
+
+def clusters_for(
+    algorithm: Algorithm, rng: np.random.Generator, *, n_users: int, n_items: int, clusters: int = 4
+) -> Interactions:
+    """Make data that tell an algorithm of clusters in its own way: by what users have, or by how they rate it."""
+    make = clustered_ratings if takes_ratings(algorithm) else clustered_interactions
+    return make(rng, n_users=n_users, n_items=n_items, clusters=clusters)
 
 
 def fitted_system(
     algorithm: Algorithm, interactions: Interactions, *, threads: int = 1, **changes: Any
-) -> tuple[Factors, RowSystem]:
+) -> tuple[Factors, FoldInProblem]:
     config = algorithm.resolved(quick(algorithm, **changes), interactions=interactions)
     factors = algorithm.fit(interactions, config=config, random_state=1, threads=threads)
     system = algorithm.row_system(config, factors.item_side)
@@ -42,7 +61,9 @@ def fitted_system(
 def test_shapes_and_types(algorithm: Algorithm, rng: np.random.Generator) -> None:
     interactions = clustered_interactions(rng, n_users=40, n_items=40)
     factors = algorithm.fit(interactions, config=quick(algorithm), random_state=1)
-    assert factors.user_factors.shape == (40, 8) and factors.item_factors.shape == (40, 8)
+    # A network keeps the input of its first hidden layer.
+    d = factors.user_factors.shape[1] if factors.layers else 8
+    assert factors.user_factors.shape == (40, d) and factors.item_factors.shape == (40, d)
     assert factors.user_biases.shape == (40,) and factors.item_biases.shape == (40,)
     arrays = (factors.user_factors, factors.item_factors, factors.user_biases, factors.item_biases)
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
@@ -52,7 +73,7 @@ def test_shapes_and_types(algorithm: Algorithm, rng: np.random.Generator) -> Non
 
 @every_algorithm
 def test_users_prefer_unseen_items_of_their_own_cluster(algorithm: Algorithm, rng: np.random.Generator) -> None:
-    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    interactions = clusters_for(algorithm, rng, n_users=200, n_items=60)
     factors = algorithm.fit(interactions, config=quick(algorithm, epochs=40), random_state=1)
     ranked = scores(factors)
     hits = 0
@@ -75,6 +96,10 @@ def test_same_seed_gives_the_same_bytes_whatever_the_threads(algorithm: Algorith
         assert fitted[0].item_biases.tobytes() == other.item_biases.tobytes()
         assert fitted[0].train_loss == other.train_loss
         assert fitted[0].fold_in == other.fold_in
+        assert fitted[0].global_mean == other.global_mean
+        assert {name: layer.tobytes() for name, layer in fitted[0].layers.items()} == {
+            name: layer.tobytes() for name, layer in other.layers.items()
+        }
 
 
 @every_algorithm
@@ -96,7 +121,7 @@ def test_the_smallest_data_sets_train(algorithm: Algorithm, rows: list[list[int]
 @pytest.mark.parametrize("rows", [[[0]], [[0, 1, 2]], [[0], [0], [0]]], ids=str)
 def test_data_without_a_single_negative_train_or_are_refused(algorithm: Algorithm, rows: list[list[int]]) -> None:
     interactions = interactions_from_rows(rows, n_items=1 + max(item for row in rows for item in row))
-    if algorithm.name == "als":
+    if algorithm.name == "als" or takes_ratings(algorithm):
         assert np.isfinite(scores(algorithm.fit(interactions, config=quick(algorithm), random_state=1))).all()
     else:
         with pytest.raises(UserError, match="no negatives to learn from: train with algorithm=als"):
@@ -115,6 +140,25 @@ def test_a_stop_ends_after_the_first_sweep_with_a_whole_model(algorithm: Algorit
 
 
 @every_algorithm
+def test_a_snapshot_is_the_model_of_its_epoch(algorithm: Algorithm, rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng, n_users=40, n_items=40)
+    seen: list[Any] = []
+
+    def look(epoch: Epoch) -> None:
+        snapshot = epoch.snapshot()
+        assert snapshot.epochs == epoch.number and snapshot.train_loss == epoch.train_loss
+        seen.append(scores(snapshot).copy())
+
+    watch = Watch(on_epoch=look)
+    watched = algorithm.fit(interactions, config=quick(algorithm), random_state=1, watch=watch)
+    alone = algorithm.fit(interactions, config=quick(algorithm), random_state=1)
+    assert len(seen) == 4 and all(np.isfinite(part).all() for part in seen)
+    assert not np.array_equal(seen[0], seen[-1])
+    assert watched.item_factors.tobytes() == alone.item_factors.tobytes()
+    assert watched.user_factors.tobytes() == alone.user_factors.tobytes()
+
+
+@every_algorithm
 def test_a_stop_at_the_end_of_a_sweep_equals_fewer_epochs(algorithm: Algorithm, rng: np.random.Generator) -> None:
     interactions = clustered_interactions(rng, n_users=40, n_items=40)
     seen: list[Epoch] = []
@@ -128,35 +172,45 @@ def test_a_stop_at_the_end_of_a_sweep_equals_fewer_epochs(algorithm: Algorithm, 
 @every_algorithm
 def test_shapes_and_types_of_the_row_system(algorithm: Algorithm, rng: np.random.Generator) -> None:
     factors, system = fitted_system(algorithm, clustered_interactions(rng, n_users=40, n_items=50))
+    assert isinstance(system, RowSystem) == (not factors.layers)
+    if not isinstance(system, RowSystem):
+        np.testing.assert_array_equal(system.item_factors, factors.item_factors)
+        return
     m = 8 + system.has_bias
     assert system.gram.shape == (m, m) and system.gram.dtype == np.float64
     assert system.constant.shape == (m,) and system.constant.dtype == np.float64
     assert system.targets.shape == (50,) and system.targets.dtype == np.float32
     assert system.offsets.dtype == np.float32
-    np.testing.assert_array_equal(system.offsets, factors.item_biases)
+    np.testing.assert_allclose(system.offsets, factors.global_mean + factors.item_biases, rtol=1e-6)
     np.testing.assert_array_equal(system.item_factors, factors.item_factors)
-    assert (system.alpha is None) != algorithm.feedback(algorithm.config()).uses_weights
+    assert system.ratings == takes_ratings(algorithm)
+    weights_are_confidences = algorithm.feedback(algorithm.config()).uses_weights and not system.ratings
+    assert (system.alpha is not None) == weights_are_confidences
 
 
 @every_algorithm
 @given(history=st.sets(st.integers(0, 29)))
-def test_every_history_has_a_positive_definite_system(algorithm: Algorithm, history: set[int]) -> None:
+def test_every_history_can_be_folded_in(algorithm: Algorithm, history: set[int]) -> None:
     """Also a history without items, and more unknowns than items."""
     interactions = clustered_interactions(np.random.default_rng(3), n_users=40, n_items=30)
     _, system = fitted_system(algorithm, interactions, embedding_dim=40, epochs=1)
-    h = system.item_factors[sorted(history)].astype(np.float64)
-    x = np.column_stack([h, np.ones(len(h))]) if system.has_bias else h
-    penalty = system.penalties(np.array([len(history)]))[0]
-    A = system.gram + (system.alpha or 1.0) * x.T @ x + penalty * np.eye(len(system.gram))
-    np.testing.assert_allclose(A, A.T, rtol=1e-9, atol=1e-9)
-    assert np.linalg.eigvalsh(A)[0] > 0
+    rows = interactions_from_rows([sorted(history)], n_items=30).by_user()
+    user_factors, user_biases = fold_in(system, rows)
+    assert np.isfinite(user_factors).all() and np.isfinite(user_biases).all()
+    if isinstance(system, RowSystem) and not system.ratings:
+        h = system.item_factors[sorted(history)].astype(np.float64)
+        x = np.column_stack([h, np.ones(len(h))]) if system.has_bias else h
+        penalty = system.penalties(np.array([len(history)]))[0]
+        A = system.gram + (system.alpha or 1.0) * x.T @ x + penalty * np.eye(len(system.gram))
+        np.testing.assert_allclose(A, A.T, rtol=1e-9, atol=1e-9)
+        assert np.linalg.eigvalsh(A)[0] > 0
 
 
 @every_algorithm
 def test_folded_in_users_prefer_unseen_items_of_their_own_cluster(
     algorithm: Algorithm, rng: np.random.Generator
 ) -> None:
-    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    interactions = clusters_for(algorithm, rng, n_users=200, n_items=60)
     factors, system = fitted_system(algorithm, interactions, epochs=40)
     user_factors, user_biases = fold_in(system, interactions.by_user())
     trained, folded = scores(factors), scores(replace(factors, user_factors=user_factors, user_biases=user_biases))
@@ -172,9 +226,10 @@ def test_folded_in_users_prefer_unseen_items_of_their_own_cluster(
 @every_algorithm
 def test_one_item_of_a_cluster_is_enough_to_be_folded_into_it(algorithm: Algorithm, rng: np.random.Generator) -> None:
     """Trap: constants that suit long histories alone rank a short one worse than no history at all."""
-    interactions = clustered_interactions(rng, n_users=200, n_items=60, clusters=4)
+    interactions = clusters_for(algorithm, rng, n_users=200, n_items=60)
     factors, system = fitted_system(algorithm, interactions, epochs=40)
-    one_item_each = interactions_from_rows([[item] for item in range(60)], n_items=60).by_user()
+    liked = interactions.weights.max()
+    one_item_each = interactions_from_rows([[item] for item in range(60)], n_items=60, weights=[[liked]] * 60).by_user()
     user_factors, user_biases = fold_in(system, one_item_each)
     ranked = scores(replace(factors, user_factors=user_factors, user_biases=user_biases))
     np.fill_diagonal(ranked, -np.inf)
@@ -197,7 +252,8 @@ def test_memory_grows_with_every_size(algorithm: Algorithm) -> None:
 @every_algorithm
 def test_every_hyperparameter_says_what_it_means(algorithm: Algorithm) -> None:
     for declared in options_of(algorithm.config).values():
-        assert declared.help.endswith(".") and declared.range_text()
+        assert declared.help.endswith(".")
+        assert declared.range_text() or type(declared.default) in (bool, str) or declared.name == "like_above"
 
 
 def test_weights_change_a_model_that_uses_them_and_no_other(rng: np.random.Generator) -> None:

@@ -136,6 +136,7 @@ def test_fit_gives_the_constants_that_row_system_takes(algorithm: Algorithm, rng
     assert factors.fold_in.keys() == asdict(FoldInConstants()).keys()
     assert all(type(value) is float and math.isfinite(value) for value in factors.fold_in.values())
     system = algorithm.row_system(config, factors.item_side)
+    assert isinstance(system, RowSystem)
     assert system.regularization == factors.fold_in["regularization"] > 0
     np.testing.assert_allclose(system.targets, factors.fold_in["seen_target"] - factors.item_biases, rtol=1e-6)
 

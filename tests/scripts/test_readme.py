@@ -42,6 +42,7 @@ RUN_ELSEWHERE = {
 RUN_HERE = {
     "export PATH=$PWD/.venv/bin:$PATH",
     "SAGEMAKER_BASE_DIR=local_test/test_dir container/train",
+    "python -m factorbox export local_test/test_dir/model --format parquet --output vectors",
     "tar -xzf output.tar.gz requests",
     "aws s3 cp --recursive requests s3://YOUR-BUCKET/requests",
     "python -m local_sagemaker start --bucket my-bucket",
@@ -95,6 +96,9 @@ def test_training_without_docker_then_unpacking_the_requests(copy: Path) -> None
     subprocess.run(["bash", "-euc", "\n".join(commands)], cwd=copy, check=True, stdout=subprocess.DEVNULL)
     base = copy / "local_test/test_dir"
     assert (base / "model/manifest.json").exists()
+    (export,) = (command for command in COMMANDS if command.startswith("python -m factorbox export"))
+    subprocess.run(["bash", "-euc", f"{commands[0]}; {export}"], cwd=copy, check=True, stdout=subprocess.DEVNULL)
+    assert sorted(path.name for path in (copy / "vectors").iterdir()) == ["items.parquet", "users.parquet"]
 
     # What SageMaker makes of /opt/ml/output/data.
     with tarfile.open(copy / "output.tar.gz", "w:gz") as archive:

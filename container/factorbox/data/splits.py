@@ -77,7 +77,8 @@ def random_split(interactions: Interactions, *, fraction: float, random_state: i
 
 def split_memory(*, users: int, items: int, pairs: int) -> int:
     """Estimate the bytes that a split needs beside the interactions themselves."""
-    return 8 * (users + items) + (4 * 8 + 4 + 4) * pairs
+    per_pair = 5 * 8 + 4 + 4  # user, order, rank and two that are being worked out; item and weight of the parts
+    return 8 * (users + items) + per_pair * pairs
 
 
 def _lowest(rank: NDArray[np.int64], *, of: NDArray[np.integer], groups: int) -> NDArray[np.int64]:

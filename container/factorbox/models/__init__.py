@@ -7,9 +7,12 @@ from types import MappingProxyType
 
 from factorbox.models.als import ALS
 from factorbox.models.base import Algorithm
+from factorbox.models.explicit import EXPLICIT
+from factorbox.models.mlp import MLP
+from factorbox.models.nmf import NMF
 from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
 
 ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
-    {algorithm.name: algorithm for algorithm in (ALS(), BPR, HINGE, ADAPTIVE_HINGE, POINTWISE)}
+    {algorithm.name: algorithm for algorithm in (ALS(), BPR, HINGE, ADAPTIVE_HINGE, POINTWISE, EXPLICIT, NMF(), MLP())}
 )
 """Every algorithm by its name, the default first."""

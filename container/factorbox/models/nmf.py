@@ -46,8 +46,8 @@ from factorbox.threads import Threads
 
 _NOISE_SHARE = 0.8
 _NOISE_SHARE_OBSERVED = 0.15
-"""λ as a share of the largest singular value of noise: best nDCG@10, and best RMSE where the ratings alone count, on
-validation parts of ML-100K and ML-1M."""
+"""λ as a share of the largest singular value of noise: best nDCG@10 on validation parts of ML-100K and ML-1M; where the
+ratings alone count, best RMSE on that of ML-100K."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
 
 _DRAWS = 1 << 62
 """Draws are taken from [0, 2⁶²) modulo the number of unseen items: the bias is below items / 2⁶²."""
@@ -31,6 +32,22 @@ class UnseenItems:
         self._starts = torch.tensor(interactions.indptr[:-1], device=device)  # (users,)
         self.counts = torch.tensor(interactions.n_items - lengths, device=device)
         """Number of unseen items of each user.  # (users,)"""
+
+    def usable(self, users: torch.Tensor) -> torch.Tensor:
+        """Mark the pairs, (pairs,), given by their users, that something can be set against.
+
+        Raises
+        ------
+        UserError
+            Where there is none: every user has every item.
+        """
+        usable = self.counts.index_select(0, users) > 0
+        if not usable.any():
+            raise UserError(
+                "every user has interacted with every item, so there are no negatives to learn from: "
+                "train with algorithm=als, or give data in which users have chosen"
+            )
+        return usable
 
     def draw(self, users: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
         """Draw one unseen item for each entry of `users`, of any shape; each of these must have one left."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from factorbox.kernels import kernel
-from factorbox.recommend.row_kernels import BLOCK_ITEMS, dot, form_and_factor, product, solve
+from factorbox.models.dense_kernels import BLOCK_ITEMS, dot, solve
+from factorbox.recommend.row_kernels import form_and_factor, product
 
 
 @kernel()

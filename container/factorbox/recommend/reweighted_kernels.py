@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from factorbox.kernels import kernel
-from factorbox.recommend.row_kernels import BLOCK_ITEMS, dot, form_and_factor, product, solve
+from factorbox.models.dense_kernels import BLOCK_ITEMS, dot, solve
+from factorbox.recommend.row_kernels import form_and_factor, product
 
 _STEPS = 100
 """Most Newton steps; it takes more than 20 only where nothing but a ridge keeps the row finite."""

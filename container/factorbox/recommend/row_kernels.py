@@ -3,10 +3,6 @@
 With x_k the factors of item k, a 1 appended where users have a bias (m = d or d + 1), a history S and the
 coefficients c_k, the system is A = G + Σ_{k∈S} c_k x_k x_kᵀ + ρ I, factored as A = UᵀU (Cholesky). Its right-hand side
 is g + Σ_{k∈S} z_k x_k, with z_k = f_k p_k.
-
-All but the dot products adds multiples of rows to a row, element by element: that vectorizes as it stands, and the
-order of the additions, which is the order of the history, is the same on every processor. No loop both writes an
-array and adds up a sum. Only the upper triangle of a matrix is formed and read.
 """
 
 from __future__ import annotations
@@ -14,102 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from factorbox.kernels import kernel
-
-BLOCK_ITEMS = 32
-"""Items of a history that are gathered at once: a block of them stays in the second cache up to d = 4096."""
-
-_PANEL_ROWS = 16
-"""Rows of U that are subtracted from the rows below them in one pass."""
+from factorbox.models.dense_kernels import BLOCK_ITEMS, dot, factor, form, solve
 
 _RIDGE = 1e-8
 """What is added to the diagonal of a system that is not positive definite, relative to its largest element."""
 
 
 @kernel()
-def _add_rows(target, multiples, rows, start):  # type: ignore[no-untyped-def]
-    """Add Σ_k multiples[k] rows[k] to `target` from column `start` on: one k after another, four to a pass."""
-    whole = len(multiples) - len(multiples) % 4
-    into = target[start:]
-    for k in range(0, whole, 4):
-        a, b, c, d = multiples[k], multiples[k + 1], multiples[k + 2], multiples[k + 3]
-        first, second, third, fourth = rows[k, start:], rows[k + 1, start:], rows[k + 2, start:], rows[k + 3, start:]
-        for f in range(len(into)):
-            into[f] = (((into[f] + a * first[f]) + b * second[f]) + c * third[f]) + d * fourth[f]
-    for k in range(whole, len(multiples)):
-        a = multiples[k]
-        first = rows[k, start:]
-        for f in range(len(into)):
-            into[f] += a * first[f]
-
-
-@kernel(reassociate=True)
-def dot(v, w):  # type: ignore[no-untyped-def]
-    """Return v · w in float64."""
-    total = 0.0
-    for f in range(len(w)):
-        total += v[f] * np.float64(w[f])
-    return total
-
-
-@kernel()
 def product(v, h):  # type: ignore[no-untyped-def]
     """Return v · x for the item with factors h; v is longer by one where users have a bias."""
     return dot(v, h) + (v[len(h)] if len(v) > len(h) else 0.0)
-
-
-@kernel()
-def _form(indices, c, z, h, gram, constant, penalty, block, A, b):  # type: ignore[no-untyped-def]
-    """Fill the upper triangle of `A` with a user's system, and `b` with g + Σ_k z_k x_k."""
-    m = len(A)
-    d = h.shape[1]
-    multiples = np.empty(BLOCK_ITEMS)
-    for i in range(m):
-        A[i, i:] = gram[i, i:]
-        A[i, i] += penalty
-    b[:] = constant
-    # Where users have a bias.
-    block[:, d:] = 1.0
-    for begin in range(0, len(indices), BLOCK_ITEMS):
-        size = min(BLOCK_ITEMS, len(indices) - begin)
-        for k in range(size):
-            x = block[k]
-            item = h[indices[begin + k]]
-            for f in range(d):
-                x[f] = item[f]
-        for i in range(m):
-            for k in range(size):
-                multiples[k] = c[begin + k] * block[k, i]
-            _add_rows(A[i], multiples[:size], block, i)
-        _add_rows(b, z[begin : begin + size], block, 0)
-
-
-@kernel()
-def _factor(A):  # type: ignore[no-untyped-def]
-    """Turn `A` into U; false where a pivot is not larger than what rounding may have left of nothing."""
-    m = len(A)
-    multiples = np.empty(_PANEL_ROWS)
-    # A pivot is what a diagonal element keeps after the rows above are subtracted from it.
-    least = np.empty(m)
-    for i in range(m):
-        least[i] = m * 2.220446049250313e-16 * A[i, i]
-    for begin in range(0, m, _PANEL_ROWS):
-        end = min(begin + _PANEL_ROWS, m)
-        for k in range(begin, end):
-            # Written so that NaN fails, too.
-            if not (A[k, k] > least[k] and A[k, k] < np.inf):
-                return False
-            root = np.sqrt(A[k, k])
-            row = A[k, k:]
-            for f in range(len(row)):
-                row[f] /= root
-            for i in range(k + 1, end):
-                multiples[0] = -A[k, i]
-                _add_rows(A[i], multiples[:1], A[k:], i)
-        for i in range(end, m):
-            for k in range(begin, end):
-                multiples[k - begin] = -A[k, i]
-            _add_rows(A[i], multiples[: end - begin], A[begin:], i)
-    return True
 
 
 @kernel()
@@ -132,11 +42,11 @@ def form_and_factor(indices, c, z, h, gram, constant, penalty, held, block, A, b
 
     `held` says which unknowns are held at 0; it is empty where none is.
     """
-    _form(indices, c, z, h, gram, constant, penalty, block, A, b)
+    form(indices, c, z, h, gram, constant, penalty, block, A, b)
     _hold(held, A, b)
-    if _factor(A):
+    if factor(A):
         return True
-    _form(indices, c, z, h, gram, constant, penalty, block, A, b)
+    form(indices, c, z, h, gram, constant, penalty, block, A, b)
     largest = 0.0
     for i in range(len(A)):
         largest = max(largest, A[i, i])
@@ -145,21 +55,7 @@ def form_and_factor(indices, c, z, h, gram, constant, penalty, held, block, A, b
     for i in range(len(A)):
         A[i, i] += ridge
     _hold(held, A, b)
-    return _factor(A)
-
-
-@kernel()
-def solve(U, v):  # type: ignore[no-untyped-def]
-    """Replace `v` by A⁻¹v, given A = UᵀU."""
-    m = len(U)
-    for k in range(m):
-        v[k] /= U[k, k]
-        solved = v[k]
-        rest, row = v[k + 1 :], U[k, k + 1 :]
-        for f in range(len(rest)):
-            rest[f] -= solved * row[f]
-    for k in range(m - 1, -1, -1):
-        v[k] = (v[k] - dot(U[k, k + 1 :], v[k + 1 :])) / U[k, k]
+    return factor(A)
 
 
 @kernel()

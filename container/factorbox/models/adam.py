@@ -1,0 +1,37 @@
+"""Adam on tables of parameters, of which a step moves some rows."""
+
+from __future__ import annotations
+
+import torch
+
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class AdamTable:
+    """Rows of parameters (rows, d) that take steps of Adam (Kingma, Ba 2015).
+
+    With g the gradient of a batch for a row θ that the batch touches, in step t:
+
+        m ← β1 m + (1 − β1) g,   v ← β2 v + (1 − β2) g²,
+        θ ← θ − lr · m / (1 − β1ᵗ) / (√(v / (1 − β2ᵗ)) + ε)
+
+    Rows that a batch does not touch stay as they are, and so do their m and v.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+        self._m = torch.zeros_like(values)
+        self._v = torch.zeros_like(values)
+
+    def at(self, rows: torch.Tensor) -> torch.Tensor:
+        """Copy rows out.  # (rows, d)."""
+        return self.values.index_select(0, rows)
+
+    def step(self, gradients: torch.Tensor, *, number: int, learning_rate: float, rows: torch.Tensor) -> None:
+        """Move distinct rows along their gradients, (rows, d), in step `number`, counted from 1."""
+        m = self._m.index_select(0, rows).mul_(_BETA_1).add_(gradients, alpha=1 - _BETA_1)
+        v = self._v.index_select(0, rows).mul_(_BETA_2).addcmul_(gradients, gradients, value=1 - _BETA_2)
+        self._m.index_copy_(0, rows, m)
+        self._v.index_copy_(0, rows, v)
+        scale = v.div_(1 - _BETA_2**number).sqrt_().add_(_EPSILON)
+        self.values.index_add_(0, rows, m.div_(scale), alpha=-learning_rate / (1 - _BETA_1**number))
