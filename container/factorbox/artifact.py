@@ -152,8 +152,8 @@ def save(
         # A product of two numbers below it is finite in float32; NaN is not below it either.
         if not (np.abs(tensor) < _LARGEST).all():
             raise AlgorithmError(
-                f"{name} is not finite, or above {_LARGEST:g}, after training: lower learning_rate, raise regularization,"
-                " or give smaller weights"
+                f"{name} is not finite, or beyond {_LARGEST:g}, after training: lower learning_rate, raise"
+                " regularization, or give smaller weights"
             )
     fold_in = {name: float(value) for name, value in factors.fold_in.items()}
     if not all(map(math.isfinite, (factors.global_mean, *fold_in.values()))):
