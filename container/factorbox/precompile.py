@@ -104,6 +104,7 @@ def _answer(model: Path) -> None:
         Query("u3", include_items=["i1", "i5"], exclude_items=["i5"]),
         Query(history=["i1", "i2"]),
         Query(history={"i1": 2.0}, explain=2),
+        Query("u3", item_ids=["i1", "nothing"]),
         Query("u3", item_ids=["i1", "nothing"], explain=2),
         Query(item_id="i1"),
         Query("u3", similar_users=True),
