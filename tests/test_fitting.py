@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
 from factorbox.fitting import Fitting
 from factorbox.job import Job, read_job
 from factorbox.models.base import Epoch, Factors, Watch
@@ -172,3 +173,21 @@ def test_below_100_pairs_nothing_is_held_out(caplog: pytest.LogCaptureFixture, p
     fit(algorithm, epochs="2", validation="random", data=interactions_from_rows(rows, n_items=15))
     assert len(algorithm.fits) == (1 if pairs < 100 else 2)
     assert ("validation=random is left out" in caplog.text) == (pairs < 100)
+
+
+def test_nothing_is_held_out_where_the_rest_would_not_suit_the_algorithm(caplog: pytest.LogCaptureFixture) -> None:
+    """Trap: the only like of the data, held out, would end the job with a word against its hyperparameters."""
+
+    class NeedsAll(Scripted):
+        def resolved(self, config: Any, *, interactions: Interactions) -> Any:
+            if interactions.n_pairs < PAIRS:
+                raise UserError("like_above=3 makes no rating a like")
+            return config
+
+    algorithm = NeedsAll()
+    fit(algorithm, validation="random", epochs="3")
+    assert algorithm.fits == [(PAIRS, 3)]
+    assert any(
+        message.startswith("validation=random is left out: without the held-out pairs, like_above=3 makes no rating")
+        for message in caplog.messages
+    )

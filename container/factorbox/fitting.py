@@ -16,7 +16,7 @@ import torch
 from factorbox.contract.log_lines import line
 from factorbox.data.interactions import Interactions
 from factorbox.data.splits import Split, random_split
-from factorbox.errors import AlgorithmError, PlatformError
+from factorbox.errors import AlgorithmError, PlatformError, UserError
 from factorbox.job import Job
 from factorbox.models.base import Device, Epoch, Factors, Watch
 from factorbox.validation import Progress, measure_of
@@ -104,6 +104,12 @@ class Fitting:
                 "validation=%s is left out: no pair can be held out without taking a user's or an item's only one",
                 options.validation,
             )
+            return None
+        try:
+            self.job.algorithm.resolved(self.job.config, interactions=split.training)
+        except UserError as error:
+            # All pairs suited the job; what is left without some does not, as where the only like is held out.
+            _logger.warning("validation=%s is left out: without the held-out pairs, %s", options.validation, error)
             return None
         _logger.info(line(validation=options.validation, held_out_pairs=len(split.held_out)))
         return split

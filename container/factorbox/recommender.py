@@ -191,7 +191,7 @@ class Recommender:
     @property
     def available(self) -> NDArray[np.bool_]:
         """Whether each item may be recommended.  # (items,)."""
-        return self._model.available
+        return _read_only(self._model.available)
 
     @property
     def global_mean(self) -> float:
@@ -602,7 +602,7 @@ def _blocks(queries: int, wanted: Mapping[str, Any]) -> Iterator[tuple[int, int]
         yield start, min(queries, start + size)
 
 
-def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view

@@ -111,7 +111,7 @@ class RatedSet:
 
     name: str
     fitted: Interactions
-    validation: ratings.Test
+    validation: ratings.HeldOut
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -119,7 +119,7 @@ class RatedSet:
         train, _ = RATINGS[name]().split(ratings.TEST_SHARE, seed=0)
         fit, validation = train.split(movielens.VALIDATION_SHARE, seed=1)
         fitted = fit.interactions()
-        return cls(name, fitted, ratings.Test.of(validation, fitted=fitted))
+        return cls(name, fitted, ratings.HeldOut.of(validation, fitted=fitted))
 
     def reference(self) -> float:
         """Return the RMSE of means and biases."""

@@ -30,7 +30,7 @@ from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.models.base import Factors
 from factorbox.models.nmf import NMF, NMFConfig
-from factorbox.recommend.non_negative import solve_non_negative
+from factorbox.recommend.non_negative import fold_in_non_negative
 
 CONFIG = NMFConfig(embedding_dim=55, epochs=500, regularization=0.0, tol=0.01, init="nndsvd")
 
@@ -128,7 +128,7 @@ def new_user_ranking(factors: Factors, interactions: Interactions) -> list[str]:
         weights=np.array(list(known.values()), dtype=np.float32)[order],
     )
     system = NMF().row_system(CONFIG, factors.item_side)
-    user_factors, _ = solve_non_negative(system, history)
+    user_factors, _ = fold_in_non_negative(system, history)
     scores = factors.item_factors @ user_factors[0]
     scores[history.indices] = -np.inf
     return [interactions.item_ids[int(item)] for item in np.argsort(-scores, kind="stable")[: movielens.K]]

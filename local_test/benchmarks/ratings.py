@@ -100,7 +100,7 @@ def _ratings(rows: Iterator[list[str]]) -> Ratings:
 
 
 @dataclass(frozen=True, eq=False)
-class Test:
+class HeldOut:
     """Held-out ratings, indexed as the fitted ones are; −1 for what training does not know."""
 
     users: NDArray[np.int64]
@@ -108,7 +108,7 @@ class Test:
     values: NDArray[np.float32]
 
     @classmethod
-    def of(cls, held_out: Ratings, *, fitted: Interactions) -> Test:
+    def of(cls, held_out: Ratings, *, fitted: Interactions) -> HeldOut:
         """Index held-out ratings."""
         return cls(
             fitted.user_ids.indices_of(held_out.users.tolist()),
@@ -157,9 +157,9 @@ def compare(seeds: list[int], *, threads: int, show_epochs: bool) -> None:
     for seed in seeds:
         fit, held_out = everything.split(TEST_SHARE, seed=seed)
         fitted = fit.interactions()
-        test = Test.of(held_out, fitted=fitted)
+        test = HeldOut.of(held_out, fitted=fitted)
 
-        def look(epoch: Epoch, seed: int = seed, test: Test = test) -> None:
+        def look(epoch: Epoch, seed: int = seed, test: HeldOut = test) -> None:
             error = test.metrics(epoch.snapshot())
             train_rmse = epoch.train_loss**0.5
             print(f"{seed=}; epoch={epoch.number}; {train_rmse=:.4f}; test_rmse={error.rmse:.4f};", flush=True)

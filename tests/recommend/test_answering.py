@@ -434,6 +434,30 @@ def test_what_is_not_available_is_never_recommended_but_scored_when_named(varian
     assert np.isfinite(answers.ranking.scores).all()
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_folding_in_takes_is_counted_for_histories_alone_and_grows_with_them(variant: str) -> None:
+    answering = fitted(variant).answering
+    queries = [Query("u0001"), Query(history=["i0001"]), Query(history=[f"i{i:04d}" for i in range(10)]), Query("x")]
+    for_items, beside = answering.fold_in_products(answering.resolve(queries))
+    d = answering.embedding_dim
+    assert for_items[[0, 3]].tolist() == beside[[0, 3]].tolist() == [0, 0]
+    assert for_items[2] == 10 * for_items[1] >= 10 * d**2
+    assert beside[1] == beside[2] >= d**3 // 3
+    # Stored items are folded in with the given ones.
+    known = answering.resolve([Query("u0001", history=["i0001"])])
+    assert answering.fold_in_products(known)[0] > for_items[1]
+
+
+def test_a_network_takes_more_to_fold_in_than_a_system_of_its_size() -> None:
+    query = Query(history=["i0001", "i0002"])
+    costs = []
+    for variant in ("als", "explicit, logistic", "mlp"):
+        answering = fitted(variant).answering
+        for_items, beside = answering.fold_in_products(answering.resolve([query]))
+        costs.append((for_items[0] + beside[0]) / answering.embedding_dim**2)
+    assert costs[0] < costs[1] < costs[2]
+
+
 def test_no_query_has_no_answer() -> None:
     answers = fitted("als").ask()
     assert answers.ranking.indptr.tolist() == [0]

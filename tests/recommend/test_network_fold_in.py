@@ -164,6 +164,35 @@ def test_ratings_above_a_number_are_likes_and_labels_of_minus_one_are_none(rng: 
     assert above.tobytes() == plain.tobytes()
 
 
+def test_a_value_between_the_labels_counts_as_that_share_of_a_like(rng: np.random.Generator) -> None:
+    problem = problem_of(rng, "logistic")
+
+    def folded(value: float) -> NDArray[np.float32]:
+        return fold_in_network(problem, interactions_from_rows([[3]], n_items=40, weights=[[value]]).by_user())[0]
+
+    assert folded(0.25).tobytes() != folded(1.0).tobytes()
+    assert folded(5.0).tobytes() == folded(1.0).tobytes()
+
+
+@pytest.mark.parametrize("count", [1e2, 1e6, 1e12, 1e37])
+def test_a_count_of_any_size_is_expected_once_it_is_folded_in(count: float) -> None:
+    # Trap: the first step is about as long as the count, and its exponential is infinite for all but tiny parts of it.
+    ones = np.ones((40, 3), dtype=np.float32)
+    layers = {
+        "hidden_bias": ones[0],
+        "output_weights": ones[0],
+        "output_bias": ones[0, :1],
+        "prior_mean": ones[0],
+        "prior_precision": ones[0] / 100,
+    }
+    problem = NetworkProblem(
+        item_factors=ones, layers=layers, global_mean=0.0, loss="poisson", num_negative_samples=0, like_above=None
+    )
+    folded, _ = fold_in_network(problem, interactions_from_rows([[3]], n_items=40, weights=[[count]]).by_user())
+    score = (folded[0].astype(np.float64) + 2).clip(0).sum() + 1
+    assert score == pytest.approx(np.log(count), abs=0.1)
+
+
 def test_a_history_of_every_item_has_no_negatives(rng: np.random.Generator) -> None:
     problem = problem_of(rng, "pointwise")
     everything = interactions_from_rows([list(range(40))], n_items=40).by_user()

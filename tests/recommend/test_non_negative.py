@@ -17,7 +17,7 @@ from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.base import Factors, ItemSide, RowSystem
 from factorbox.models.nmf import NMF, NMFConfig
-from factorbox.recommend.non_negative import solve_non_negative
+from factorbox.recommend.non_negative import fold_in_non_negative
 from support import clustered_interactions
 
 either = pytest.mark.parametrize("observed_only", [False, True])
@@ -53,7 +53,7 @@ def test_a_history_gives_the_solution_that_scipy_finds(
     items = np.sort(rng.choice(20, size=count, replace=False))
     ratings = rng.integers(0, 6, size=count).astype(np.float32)
     system = system_of(h, regularization=regularization, observed_only=observed_only)
-    (v,), biases = solve_non_negative(system, rows_of(dict(zip(items.tolist(), ratings.tolist(), strict=True))))
+    (v,), biases = fold_in_non_negative(system, rows_of(dict(zip(items.tolist(), ratings.tolist(), strict=True))))
     y = np.zeros(20)
     y[items] = ratings
     counted = items if observed_only else np.arange(20)
@@ -66,7 +66,7 @@ def test_a_history_gives_the_solution_that_scipy_finds(
 def test_the_history_of_a_training_user_gives_the_stored_factors(observed_only: bool, rng: np.random.Generator) -> None:
     interactions = clustered_interactions(rng, n_users=80, n_items=40, weighted=True)
     factors, system = fitted(interactions, observed_only=observed_only)
-    folded, _ = solve_non_negative(system, interactions.by_user())
+    folded, _ = fold_in_non_negative(system, interactions.by_user())
     np.testing.assert_array_equal(folded, factors.user_factors)
 
 
@@ -75,11 +75,11 @@ def test_a_history_does_not_change_the_bytes_of_another(observed_only: bool, rng
     interactions = clustered_interactions(rng, n_users=30, n_items=40, weighted=True)
     _, system = fitted(interactions, observed_only=observed_only)
     histories = interactions.by_user()
-    together, _ = solve_non_negative(system, histories)
+    together, _ = fold_in_non_negative(system, histories)
     for user in range(30):
         own = slice(histories.indptr[user], histories.indptr[user + 1])
         alone = rows_of(dict(zip(histories.indices[own].tolist(), histories.weights[own].tolist(), strict=True)))
-        assert solve_non_negative(system, alone)[0][0].tobytes() == together[user].tobytes()
+        assert fold_in_non_negative(system, alone)[0][0].tobytes() == together[user].tobytes()
 
 
 @either
@@ -87,14 +87,14 @@ def test_a_history_does_not_change_the_bytes_of_another(observed_only: bool, rng
 def test_histories_that_say_nothing_give_zeros(observed_only: bool, regularization: float) -> None:
     h = np.array([[1, 0], [1, 1], [0, 0]], dtype=np.float32)
     system = system_of(h, regularization=regularization, observed_only=observed_only)
-    factors, _ = solve_non_negative(system, rows_of({}, {0: 0.0, 1: 0.0}, {2: 5.0}))
+    factors, _ = fold_in_non_negative(system, rows_of({}, {0: 0.0, 1: 0.0}, {2: 5.0}))
     np.testing.assert_array_equal(factors, np.zeros((3, 2), dtype=np.float32))
 
 
 def test_fewer_items_than_components_without_regularization_fit_the_history(rng: np.random.Generator) -> None:
     h = rng.random((10, 6)).astype(np.float32)
     system = system_of(h, regularization=0.0, observed_only=True)
-    (v,), _ = solve_non_negative(system, rows_of({2: 4.0, 5: 3.0}))
+    (v,), _ = fold_in_non_negative(system, rows_of({2: 4.0, 5: 3.0}))
     np.testing.assert_allclose(h[[2, 5]] @ v, [4.0, 3.0], rtol=1e-4)
 
 
@@ -102,4 +102,4 @@ def test_numbers_that_are_not_finite_name_the_history() -> None:
     h = np.array([[1, 0], [np.inf, 1]], dtype=np.float32)
     system = replace(system_of(np.ones((2, 2), dtype=np.float32), observed_only=True), item_factors=h)
     with pytest.raises(AlgorithmError, match="history 2 cannot be folded in"):
-        solve_non_negative(system, rows_of({0: 1.0}, {1: 1.0}))
+        fold_in_non_negative(system, rows_of({0: 1.0}, {1: 1.0}))

@@ -255,3 +255,29 @@ def test_scores_that_differ_in_the_last_bit_are_ordered_by_the_exact_ones(rng: n
         excluded=[[] for _ in range(50)],
     )
     assert rows(case.ask(slice(None))) == case.expected()
+
+
+@pytest.mark.parametrize("available", [None, np.arange(50) % 7 > 0], ids=["all", "some"])
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_scores_that_overflow_never_give_an_item_twice_or_one_that_is_not_there(
+    available: NDArray[np.bool_] | None, rng: np.random.Generator
+) -> None:
+    # Trap: there the selection finds fewer than are left, and whoever reads on reads foreign memory.
+    case = random_case(rng, n_users=8, n_items=50, d=6, count=40, scale=10.0)
+    case.user_factors[0] = 1e38
+    case.user_factors[1] = -1e38
+    case.user_factors[2] = np.nan
+    case.user_factors[3] = [3e38, -3e38, 0, 0, 0, 0]
+    case.user_biases[4] = -np.inf
+    case.user_biases[5] = np.nan
+    case.item_factors[::3, 2] = 3e38
+    case.item_factors[1::3, 4] = -3e38
+    found = rows(case.ask(slice(None), case.candidates(available)))
+    for items, excluded in zip(found, case.excluded, strict=True):
+        never = {*excluded, *(() if available is None else np.flatnonzero(~available).tolist())}
+        assert len(items) == len(set(items)) <= 40
+        assert set(items) <= set(range(50)) - never
+    assert found[2] == []
+    # Who is not struck by it gets an answer all the same.
+    assert found[6]

@@ -90,14 +90,16 @@ class SmallModel:
 
 
 class Counted(Answering):
-    """Notes how many rows the answer to each block has, and which queries were judged."""
+    """Notes how many rows the answer to each block has, what was folded in for it, and which queries were judged."""
 
     def __init__(self, *arguments: object, **keywords: object) -> None:
         super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
         self.rows: list[int] = []
+        self.folded: list[list[int]] = []
         self.judged: list[Query] = []
 
     def answer(self, resolved: Resolved, *, exclude_seen: bool) -> Answers:
+        self.folded.append(resolved.given.counts.tolist())
         answers = super().answer(resolved, exclude_seen=exclude_seen)
         self.rows.append(len(answers.ranking.scores))
         return answers

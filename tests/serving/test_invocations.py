@@ -274,6 +274,32 @@ def test_records_without_rows_and_long_histories_fill_blocks_too(line: bytes, mo
     assert len(list(answer or [])) >= 8
 
 
+def test_a_history_that_would_take_minutes_to_fold_in_is_refused_and_not_folded_in(
+    model: SmallModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A million items of a network's history take some of them, and a gigabyte for slopes.
+    monkeypatch.setattr(invocations, "_MOST_FOLD_IN_PRODUCTS", 2)
+    short, long = b'{"history":["a","b","z"]}', b'{"sequence_id":"s","sequence":["a","b","c"],"explain":1}'
+    assert ask(model, short)
+    with pytest.raises(RequestError, match="record 2: sequence has 3 items, and would take minutes to fold in"):
+        ask(model, short + b"\n" + long, to="json")
+    folded = model.answering.folded
+    marked = ask(model, long + b"\n" + short, to="json", settings=Settings(bad_records="mark")).split("\n")
+    assert json.loads(marked[0])["error"]["field"] == "sequence"
+    assert "recommendations" in marked[1]
+    assert folded[-1] == [0, 2]
+
+
+def test_blocks_are_short_where_folding_in_takes_long(model: SmallModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A payload of six million histories of one item once kept a worker for hours, whether or not the client was there.
+    monkeypatch.setattr(invocations, "_BLOCK_PRODUCTS", 10)
+    asked = {b'{"history":["a"]}': 6, b'{"user_id":"u0","top_n":1}': 1}
+    for line, blocks in asked.items():
+        service = Invocations(model, settings=Settings())
+        answer = service.answer(b"\n".join([line] * 50), request_format="json", answer_format="json")
+        assert len(list(answer or [])) == blocks
+
+
 def test_a_filter_bounds_how_many_rows_are_expected(model: SmallModel) -> None:
     resolved = model.answering.resolve([Query("u1", top_n=100, include_items=["a", "z"]), Query("u1", top_n=100)])
     assert model.answering.most_rows(resolved).tolist() == [2, 3]

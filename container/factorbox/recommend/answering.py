@@ -15,6 +15,7 @@ from factorbox.models.base import FoldInProblem
 from factorbox.models.network import NetworkProblem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.explanations import explain
+from factorbox.recommend.fold_in import products_of
 from factorbox.recommend.lists import Lists, ranges, starts_of, taken
 from factorbox.recommend.network_ranking import candidates_of
 from factorbox.recommend.once import Once
@@ -114,6 +115,21 @@ class Answering:
         indptr, users = self._model.history.indptr, resolved.users
         stored = np.where(users >= 0, indptr[users + 1] - indptr[users], 0)
         return np.asarray(stored + resolved.given.counts)
+
+    def fold_in_products(self, resolved: Resolved) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return about how many multiplications it takes to fold each query's user in; 0 where that is not done.
+
+        Returns
+        -------
+        for_items, beside
+            int64, (queries,) each: those that grow with the history, and those of any history.
+        """
+        folded = resolved.given.counts > 0
+        if not folded.any():
+            none = np.zeros(len(folded), dtype=np.int64)
+            return none, none
+        products = products_of(self._row_system())
+        return np.where(folded, self.history_lengths(resolved) * products.each, 0), folded * np.int64(products.beside)
 
     @property
     def embedding_dim(self) -> int:

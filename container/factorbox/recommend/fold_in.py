@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,10 +11,41 @@ from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.base import FoldInProblem, RowSystem
 from factorbox.models.network import NetworkProblem
-from factorbox.recommend.network_fold_in import fold_in_network
-from factorbox.recommend.non_negative import solve_non_negative
+from factorbox.recommend.network_fold_in import fold_in_network, network_products
+from factorbox.recommend.non_negative import fold_in_non_negative
 from factorbox.recommend.reweighted import reweighted
 from factorbox.recommend.row_kernels import solve_histories
+
+_USUAL_STEPS = 10
+"""Systems that a row is usually the solution of where one does not do: Newton steps, changes of the active set."""
+
+
+class Products(NamedTuple):
+    """About how many multiplications it takes to fold a history in.
+
+    Attributes
+    ----------
+    each
+        For each item of the history.
+    beside
+        For whatever history.
+    """
+
+    each: int
+    beside: int
+
+
+def products_of(problem: FoldInProblem) -> Products:
+    """Return what folding a history in takes by this problem."""
+    if isinstance(problem, NetworkProblem):
+        return Products(*network_products(problem))
+    m = len(problem.gram)
+    factoring = m**3 // 3
+    if problem.non_negative:
+        # Each item enters the one system, which is solved again for other components.
+        return Products(each=m**2, beside=_USUAL_STEPS * factoring)
+    steps = 1 if problem.loss == "squared" else _USUAL_STEPS
+    return Products(each=steps * m**2, beside=steps * factoring)
 
 
 def fold_in(problem: FoldInProblem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -46,7 +79,7 @@ def fold_in(problem: FoldInProblem, histories: Rows) -> tuple[NDArray[np.float32
     if isinstance(problem, NetworkProblem):
         return fold_in_network(problem, histories)
     if problem.non_negative:
-        return solve_non_negative(problem, histories)
+        return fold_in_non_negative(problem, histories)
     if problem.loss != "squared":
         solution = reweighted(problem, histories)
         check_solved(solution.failed)

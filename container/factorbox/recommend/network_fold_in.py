@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.network import NetworkProblem, PackedNetwork
-from factorbox.recommend.network_fold_in_kernels import LOGISTIC, POISSON, SQUARED, fold_in_rows
+from factorbox.models.rating_losses import fitted_values
+from factorbox.recommend.network_fold_in_kernels import LOGISTIC, POISSON, SQUARED, STEPS, fold_in_rows
 
 _SAMPLED_ITEMS = 256
 """Items that stand for those not seen: enough to tell a row's directions, few beside a catalogue."""
@@ -84,10 +85,16 @@ def sampled_items(problem: NetworkProblem) -> NDArray[np.int32]:
     return (np.arange(size) * n_items // max(size, 1)).astype(np.int32)
 
 
+def network_products(problem: NetworkProblem) -> tuple[int, int]:
+    """Return about how many multiplications a fold-in takes at most: for each item of a history, and beside them."""
+    network, d = PackedNetwork.of(problem.layers), problem.item_factors.shape[1]
+    # The score, its gradient and the scores of shortened steps; and the gradient's part in the system.
+    each = STEPS * (d**2 + 3 * (d + len(network.weights)))
+    return each, len(sampled_items(problem)) * each + STEPS * d**3 // 3
+
+
 def _targets(problem: NetworkProblem, histories: Rows) -> NDArray[np.float64]:
     """Return what is fitted for each item of the histories."""
     if problem.loss == "pointwise":
         return np.ones(len(histories.weights))
-    if problem.loss == "logistic":
-        return (histories.weights > (problem.like_above or 0.0)).astype(np.float64)
-    return histories.weights.astype(np.float64)
+    return fitted_values(histories.weights, loss=problem.loss, like_above=problem.like_above).astype(np.float64)

@@ -12,9 +12,12 @@ SQUARED = 0
 LOGISTIC = 1
 POISSON = 2
 
-_STEPS = 15
+STEPS = 15
+"""Most Newton steps."""
 _HALVINGS = 8
 """A step is halved at most so often; at an edge, where a unit starts or stops to count, none may be short enough."""
+_POISSON_HALVINGS = 200
+"""With an exponential, a step towards a large count is many times too long: the length of one towards 1e38."""
 _SUFFICIENT = 1e-4
 """Least share of the decrease promised by the slope (Armijo; Nocedal and Wright 2006, section 3.1)."""
 _CONVERGED = 1e-4
@@ -159,7 +162,7 @@ def fold_in_rows(  # type: ignore[no-untyped-def]
             value = _objective(
                 p, h, some, some_targets, some_weights, sizes, weights, biases, v, intercept, kind, prior, active
             )
-            for _ in range(_STEPS):
+            for _ in range(STEPS):
                 for k in range(size):
                     x = _score(p, h[items[k]], sizes, weights, biases, v, intercept, active)
                     _, first, second = _loss(kind, x, targets[k])
@@ -182,7 +185,7 @@ def fold_in_rows(  # type: ignore[no-untyped-def]
                 if not promised > _CONVERGED * abs(value):
                     break
                 length, improved = 1.0, False
-                for _ in range(_HALVINGS):
+                for _ in range(_POISSON_HALVINGS if kind == POISSON else _HALVINGS):
                     for f in range(d):
                         moved[f] = p[f] + length * step[f]
                     other = _objective(

@@ -165,6 +165,7 @@ def best_of_rows(scores, unavailable, n_available, counts, excluded_indptr, excl
             fixed = np.empty(kept, dtype=np.float32)
             for c in range(kept):
                 fixed[c] = scores[row, found[c]]
+            n = min(n, kept)
             rank(found, fixed, n, found_items[written:], exact[written:])
             written += n
         indptr[row + 1] = written

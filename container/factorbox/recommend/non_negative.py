@@ -11,7 +11,7 @@ from factorbox.models.base import RowSystem
 from factorbox.models.non_negative_kernels import solve_rows_non_negative
 
 
-def solve_non_negative(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def fold_in_non_negative(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Minimise ½ vᵀA v − bᵀv over v ≥ 0 for each history, with A and b as in `RowSystem`.
 
     Each history is solved by itself in a fixed order, so that the others in the call do not change a byte. Where A

@@ -97,11 +97,21 @@ class Resolved:
         return np.asarray(np.array(unnamed, dtype=np.bool_) | (self.users >= 0) | (self.items >= 0))
 
     def replaced(self, queries: Mapping[int, Query]) -> Resolved:
-        """Return the same with other queries, about nobody new, at some positions."""
+        """Return the same with other queries, about nobody new, at some positions; no history is left there."""
+        if not queries:
+            return self
         changed = list(self.queries)
         for position, query in queries.items():
             changed[position] = query
-        return replace(self, queries=changed)
+        left = np.ones(len(changed), dtype=np.bool_)
+        left[list(queries)] = False
+        counts, entries = self.given.counts, np.repeat(left, self.given.counts)
+        given = Rows(
+            indptr=starts_of(np.where(left, counts, 0)),
+            indices=self.given.indices[entries],
+            weights=self.given.weights[entries],
+        )
+        return replace(self, queries=changed, given=given)
 
     def part(self, start: int, stop: int) -> Resolved:
         """Return consecutive queries."""

@@ -77,6 +77,7 @@ def candidates_within(scores, n, slack, heap, found):  # type: ignore[no-untyped
     """Collect every item whose score is within `slack` of the n-th best; −inf marks excluded items.
 
     A min-heap holds the n best scores so far. Its root only rises, so an item below root − slack is out for good.
+    Scores that overflowed to −inf or NaN are passed over like excluded ones, so fewer than n may come back.
     """
     size = 0
     count = 0
@@ -92,7 +93,7 @@ def candidates_within(scores, n, slack, heap, found):  # type: ignore[no-untyped
             continue
         for i in range(base, end):
             score = scores[i]
-            if score < cutoff or score == -np.inf:
+            if not score >= cutoff or score == -np.inf:
                 continue
             found[count] = i
             count += 1
@@ -166,6 +167,7 @@ def select_rows(  # type: ignore[no-untyped-def]
                 i = found[c]
                 scale = row_scales[row] * scales[i] if len(scales) else 1.0
                 fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
+            n = min(n, kept)
             rank(found, fixed, n, item_indices[written:], exact[written:])
             written += n
         indptr[row + 1] = written

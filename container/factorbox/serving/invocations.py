@@ -46,6 +46,10 @@ _BAD_RECORD_ROWS = 64
 _HISTORY_ROW_ENTRIES = 8
 # Multiplications for the reasons of one record: some seconds.
 _MOST_PRODUCTS = 1_000_000_000
+# Those for the items of one history that is folded in: half a minute, and half a gigabyte for a network's slopes.
+_MOST_FOLD_IN_PRODUCTS = 100_000_000_000
+# Those of a block: some seconds, so that a client hears of a long answer, and one who has left is noticed.
+_BLOCK_PRODUCTS = 10_000_000_000
 _LONGEST_UNKNOWN = 2048
 _LOGGED_RECORDS = 100
 
@@ -83,6 +87,8 @@ class _Asked:
         A query for each record; a bad one has `_NOTHING`.
     sizes
         int64, (records,): how large each one's answer may be, in rows of ordinary length.
+    products
+        int64, (records,): about how many multiplications it takes to fold each one's user in.
     bad
         The bad records by position.
     nobody
@@ -91,6 +97,7 @@ class _Asked:
 
     resolved: Resolved
     sizes: NDArray[np.int64]
+    products: NDArray[np.int64]
     bad: dict[int, BadRecord]
     nobody: int
 
@@ -144,7 +151,7 @@ class Invocations:
             log()
             position = min(asked.bad)
             raise RequestError(asked.bad[position].message(position + 1), status=HTTPStatus.BAD_REQUEST)
-        cuts = _cuts(asked.sizes, rows=_BLOCK_ROWS)
+        cuts = _cuts(asked.sizes + asked.products * _BLOCK_ROWS // _BLOCK_PRODUCTS, rows=_BLOCK_ROWS)
         texts = self._texts(asked, cuts, answer_format)
         blocks = _joined(texts, trailing_newline=self._settings.trailing_newline, at_end=log)
         if len(cuts) == 2:
@@ -175,13 +182,23 @@ class Invocations:
             bad |= {position: _unexplainable(queries[position]) for position in explained}
         for position in np.flatnonzero(products > _MOST_PRODUCTS).tolist():
             bad.setdefault(position, _endless_reasons(queries[position]))
+        for_items, beside = self._answering.fold_in_products(resolved)
+        for position in np.flatnonzero(for_items > _MOST_FOLD_IN_PRODUCTS).tolist():
+            bad.setdefault(position, _endless_history(queries[position]))
         for position in np.flatnonzero(sizes > _MOST_ROWS).tolist():
             bad.setdefault(position, _endless_answer(queries[position], int(sizes[position])))
         replaced = dict.fromkeys(bad, _NOTHING)
         if self._settings.unknown_users == "empty":
             replaced = {p: queries[p]._replace(item_ids=(), explain=0) for p in nobody} | replaced
-        sizes[list(bad)] = _BAD_RECORD_ROWS
-        return _Asked(resolved=resolved.replaced(replaced), sizes=sizes, bad=bad, nobody=len(nobody))
+        products = for_items + beside
+        sizes[list(bad)], products[list(bad)] = _BAD_RECORD_ROWS, 0
+        return _Asked(
+            resolved=resolved.replaced(replaced),
+            sizes=sizes,
+            products=products,
+            bad=bad,
+            nobody=len(nobody),
+        )
 
     def _sizes(self, resolved: Resolved, *, answer_format: Format) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how large each answer may be, in rows of ordinary length, and the multiplications for its reasons."""
@@ -241,6 +258,14 @@ def _endless_reasons(query: Query) -> BadRecord:
         "would take minutes for so many items and so long a history: ask for fewer items, or send a shorter history",
         field="explain",
         value=Bare(query.explain),
+        label=_label(query),
+    )
+
+
+def _endless_history(query: Query) -> BadRecord:
+    return BadRecord(
+        f"has {len(query.history or ()):,} items, and would take minutes to fold in to this model: send a shorter one",
+        field="history" if query.sequence_id is None else "sequence",
         label=_label(query),
     )
 
