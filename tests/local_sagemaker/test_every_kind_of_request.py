@@ -18,7 +18,8 @@ def local() -> Iterator[LocalSageMaker]:
         yield running
 
 
-# One of each kind: an own system of fold-in, a stand-in for it, ratings, non-negative ones, and a network.
+# One of each kind: an own system of fold-in, a stand-in for it, ratings, non-negative ones, and a network. In the image
+# (tests/docker) all algorithms do the same.
 @pytest.mark.parametrize("algorithm", ["als", "bpr", "explicit", "nmf", "mlp"])
 def test_every_kind_is_answered_as_json_lines_joined_with_its_request_and_as_csv(
     local: LocalSageMaker, algorithm: str

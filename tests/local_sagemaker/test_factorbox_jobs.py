@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from factorbox.models import ALGORITHMS
 from factorbox_jobs_support import BUCKET, train, transform
 from local_sagemaker import LocalSageMaker
 
@@ -25,15 +24,6 @@ def local() -> Iterator[LocalSageMaker]:
 def model(local: LocalSageMaker) -> str:
     train(local, "model")
     return "model"
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_passes_a_training_and_a_transform_job(local: LocalSageMaker, algorithm: str) -> None:
-    name = algorithm.replace("_", "-")
-    train(local, f"{name}-model", algorithm=algorithm)
-    status, output = transform(local, f"{name}-model", f"{name}-transform", '{"user_id": "u1", "top_n": "2"}')
-    assert status == "Completed"
-    assert len(json.loads(output)["recommendations"]) == 2
 
 
 def test_a_bad_record_fails_the_object_and_the_log_names_it(local: LocalSageMaker, model: str) -> None:
