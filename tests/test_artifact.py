@@ -280,6 +280,16 @@ def test_every_user_may_read_the_files(folder: Path) -> None:
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in folder.iterdir())
 
 
+def test_factors_without_a_mean_are_refused_and_nothing_else_is_said(
+    tmp_path: Path, interactions: Interactions
+) -> None:
+    """Trap: the mean of infinities of both signs warns before it can be refused."""
+    factors = random_factors(interactions)
+    factors.user_factors[:2, 0] = np.inf, -np.inf
+    with pytest.raises(AlgorithmError, match="user_factors is not finite"):
+        save(tmp_path / "model", interactions, factors)
+
+
 def test_factors_that_are_not_finite_are_not_saved(tmp_path: Path, interactions: Interactions) -> None:
     factors = random_factors(interactions)
     factors.item_factors[1, 1] = np.nan

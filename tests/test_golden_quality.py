@@ -75,7 +75,7 @@ def test_defaults_reach_the_published_table_and_fold_in_keeps_their_quality(name
 def test_ratings_are_predicted_better_than_by_means_and_biases_and_than_published() -> None:
     fit, held_out = ratings.ml100k().split(ratings.TEST_SHARE, seed=0)
     fitted = fit.interactions()
-    test = ratings.Test.of(held_out, fitted=fitted)
+    test = ratings.HeldOut.of(held_out, fitted=fitted)
     explicit = ALGORITHMS["explicit"]
     config = explicit.resolved(explicit.config(), interactions=fitted)
     factors = explicit.fit(fitted, config=config, random_state=0, threads=2)

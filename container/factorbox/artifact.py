@@ -145,8 +145,6 @@ def save(
         "item_factors": factors.item_factors,
         "user_biases": factors.user_biases,
         "item_biases": factors.item_biases,
-        "mean_user_factors": factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32),
-        "mean_user_bias": factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
     }
     for name, tensor in {**tensors, **factors.layers}.items():
         # A product of two numbers below it is finite in float32; NaN is not below it either.
@@ -155,6 +153,8 @@ def save(
                 f"{name} is not finite, or beyond {_LARGEST:g}, after training: lower learning_rate, raise"
                 " regularization, or give smaller weights"
             )
+    tensors["mean_user_factors"] = factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    tensors["mean_user_bias"] = factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32)
     fold_in = {name: float(value) for name, value in factors.fold_in.items()}
     if not all(map(math.isfinite, (factors.global_mean, *fold_in.values()))):
         raise AlgorithmError(

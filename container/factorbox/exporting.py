@@ -90,7 +90,7 @@ def export(model: Recommender, *, folder: Path, format: Format) -> Exported:
     PlatformError
         Where the folder cannot be written.
     """
-    if model.manifest.get("layers"):
+    if model.layers:
         raise UserError(
             f"algorithm={model.algorithm} ranks by a network, which is no inner product, so no search over vectors"
             " gives its ranking: export a model of another algorithm, or ask this one for recommendations"

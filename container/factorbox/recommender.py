@@ -208,7 +208,10 @@ class Recommender:
 
     @property
     def layers(self) -> Mapping[str, NDArray[np.float32]]:
-        """The weights of the network of `mlp` by name, read-only (`factorbox.models.network`); else empty."""
+        """The weights of the network of `mlp` by name, read-only; else empty.
+
+        `factorbox.models.network.network_scores` is the plain arithmetic by which they make scores out of the factors.
+        """
         return {name: _read_only(weights) for name, weights in self._model.layers.items()}
 
     def recommend(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from factorbox.contract.failure import clear_failure, write_failure
 from factorbox.contract.log_lines import line
 from factorbox.contract.memory import memory_in_use, memory_limit
-from factorbox.contract.stop_signal import StopSignal
+from factorbox.contract.stop_signal import JobStopped, StopSignal
 
 
 def test_the_failure_file_keeps_what_sagemaker_shows(tmp_path: Path) -> None:
@@ -52,6 +54,20 @@ def test_a_signal_is_remembered_instead_of_ending_the_process(signal_handlers: N
     os.kill(os.getpid(), number)
     os.kill(os.getpid(), number)
     assert stop.is_set()
+
+
+def test_a_stop_that_got_lost_in_a_callback_ends_the_block_at_its_end(
+    signal_handlers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: ctypes prints what its callbacks raise and goes on; so does a compiler that calls back after seconds."""
+    stop = StopSignal()
+    stop.install()
+    callback = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    lost: list[type[BaseException] | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_type))
+    with pytest.raises(JobStopped), stop.ends_at_once():
+        callback()
+        assert lost == [JobStopped]
 
 
 def test_lines_are_pairs_that_a_metric_definition_can_find() -> None:

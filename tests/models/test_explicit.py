@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.base import Epoch, Factors, ItemSide, Watch
 from factorbox.models.explicit import EXPLICIT, _Training
 from factorbox.models.explicit_config import DEFAULT_EPOCHS, ExplicitConfig, Schedule
+from factorbox.models.explicit_rows import solve_rows
 from factorbox.models.rating_losses import LOSSES, global_mean
 from factorbox.recommend.fold_in import fold_in
 from support import interactions_from_rows
@@ -254,6 +256,40 @@ def test_without_a_penalty_a_folded_in_user_fits_the_history_as_the_stored_one_d
     np.testing.assert_allclose(predicted(factors)[0, [0, 1]], [1, 5], atol=1e-3)
 
 
+@every_loss
+@pytest.mark.parametrize("regularization", [1e-30, 1e-17])
+def test_a_penalty_that_is_lost_in_rounding_is_as_good_as_none(
+    loss: str, regularization: float, rng: np.random.Generator
+) -> None:
+    """Trap: a user of one rating has a singular system, which a penalty far below its rounding does not mend."""
+    values = rng.integers(0, 2, (6, 9)).astype(np.float64)
+    interactions = rated(values, np.arange(9) <= np.arange(6)[:, None])
+    config = small(loss=loss, regularization=regularization, biases=False, epochs=1)
+    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
+    user_factors, _ = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
+    folded = predicted(replace(factors, user_factors=user_factors))
+    mean = LOSSES[loss].mean
+    u, i = cells(interactions)
+    for rows in (predicted(factors), folded):
+        assert np.isfinite(rows).all()
+        # One rating, and so one equation: it is met.
+        assert float(mean(torch.tensor(rows[0, 0]))) == pytest.approx(values[0, 0], abs=1e-3)
+    np.testing.assert_allclose(
+        mean(torch.from_numpy(folded[u, i])), mean(torch.from_numpy(predicted(factors)[u, i])), atol=1e-3
+    )
+
+
+def test_a_row_is_solved_from_a_count_that_is_far_beyond_what_is_expected_at_first() -> None:
+    """Trap: a Newton step from exp(0) to 1e20 must be halved more than sixty times."""
+    items = ItemSide(np.array([[1.0], [1.0]], dtype=np.float32), np.zeros(2, dtype=np.float32))
+    config = small(loss="poisson", embedding_dim=1, biases=False, regularization=0.0)
+    system = EXPLICIT.row_system(config, items)
+    history = interactions_from_rows([[0]], n_items=2, weights=[[1e20]]).by_user()
+    solved, _ = solve_rows(system, history, threads=1)
+    assert solved[0, 0] == pytest.approx(np.log(1e20), abs=1e-3)
+    assert fold_in(system, history)[0][0, 0] == pytest.approx(np.log(1e20), abs=1e-3)
+
+
 def test_histories_longer_than_a_chunk_and_users_without_ratings_are_solved(rng: np.random.Generator) -> None:
     values = rng.standard_normal((4, 1500)) + 3
     observed = np.ones(values.shape, dtype=bool)
@@ -358,6 +394,22 @@ def test_numbers_that_stop_being_finite_name_the_hyperparameters(loss: str, rng:
         EXPLICIT.fit(ratings_for(loss, rng), config=config, random_state=0)
 
 
+def test_item_factors_beyond_any_system_name_the_learning_rate() -> None:
+    items = ItemSide(np.full((2, 1), 1e30, dtype=np.float32), np.full(2, 100, dtype=np.float32))
+    system = EXPLICIT.row_system(small(loss="poisson"), replace(items, global_mean=800.0))
+    history = interactions_from_rows([[0, 1]], n_items=2).by_user()
+    with pytest.raises(
+        AlgorithmError, match=r"no longer finite: lower learning_rate, raise regularization \(now 0.06\)"
+    ):
+        solve_rows(system, history, threads=1)
+
+
+def test_a_penalty_beyond_float32_gives_the_mean(rng: np.random.Generator) -> None:
+    interactions = ratings_for("squared", rng)
+    factors = EXPLICIT.fit(interactions, config=small(regularization=1e38), random_state=0)
+    np.testing.assert_allclose(predicted(factors), interactions.weights.mean(), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("loss", "rating"), [("squared", 3.0), ("squared", -1e30), ("logistic", 1.0), ("logistic", 0.0), ("poisson", 0.0)]
 )
@@ -389,6 +441,14 @@ def test_like_above_makes_the_labels(rng: np.random.Generator) -> None:
     assert made.fold_in["listed_value"] == pytest.approx(ratings.weights[ratings.weights > 3].mean(), rel=1e-6)
 
 
+def test_a_rating_that_equals_like_above_as_written_is_no_like_and_no_listed_value() -> None:
+    ratings = interactions_from_rows([[0, 1, 2]], n_items=3, weights=[[3.7, 4.5, 1.0]])
+    factors = EXPLICIT.fit(
+        ratings, config=ExplicitConfig(embedding_dim=4, epochs=1, loss="logistic", like_above=3.7), random_state=1
+    )
+    assert factors.fold_in["listed_value"] == 4.5
+
+
 def test_a_listed_item_counts_as_one_that_is_liked(rng: np.random.Generator) -> None:
     ratings = ratings_for("squared", rng)
     factors = EXPLICIT.fit(ratings, config=small(), random_state=0)
@@ -402,12 +462,19 @@ def test_ratings_that_are_no_labels_are_refused_with_the_remedy(rng: np.random.G
 
 
 @pytest.mark.parametrize(
-    ("like_above", "said"), [(5.0, "makes no rating a like"), (0.5, "makes every rating a like"), (4.7, "makes no")]
+    ("like_above", "said"),
+    [
+        (5.0, "makes no rating a like"),
+        (0.5, "makes every rating a like"),
+        (4.7, "makes no"),
+        (1e39, "makes no"),
+        (-1e39, "makes every"),
+    ],
 )
 def test_one_label_alone_is_refused(like_above: float, said: str) -> None:
     """Trap: 4.7 is below the float32 next to it, but ratings are float32 and none is above it."""
     interactions = interactions_from_rows([[0, 1]], n_items=2, weights=[[1, 4.7]])
-    with pytest.raises(UserError, match=rf"like_above={like_above:g} {said}.*between 1 and 4.7"):
+    with pytest.raises(UserError, match=re.escape(f"like_above={like_above:g} {said}") + ".*between 1 and 4.7"):
         EXPLICIT.resolved(small(loss="logistic", like_above=like_above), interactions=interactions)
 
 
@@ -445,16 +512,16 @@ def test_any_text_is_a_schedule_of_positive_finite_rates_or_refused(text: str) -
     [
         ({"learning_rate": "fast"}, r"learning_rate='fast': 'fast' is no learning rate; give a number such as 0.05"),
         ({"learning_rate": "0.1x5,0.01"}, r"'0.01' does not say for how many epochs.*as in 0.01x10"),
-        ({"learning_rate": "0"}, r"must be above 0, not 0"),
-        ({"learning_rate": "0.1x5,-1x2"}, r"must be above 0, not -1"),
-        ({"learning_rate": "1e999"}, r"must be above 0"),
+        ({"learning_rate": "0"}, r"must be above 0 and finite, not 0"),
+        ({"learning_rate": "0.1x5,-1x2"}, r"must be above 0 and finite, not -1"),
+        ({"learning_rate": "1e999"}, r"must be above 0 and finite, not 1e999"),
         ({"learning_rate": "0.1x0"}, r"'0.1x0' has no epochs"),
         ({"learning_rate": "0.1x5,"}, r"'' is no learning rate"),
         ({"learning_rate": "0.1x5", "epochs": 6}, r"epochs=6 and learning_rate='0.1x5' disagree: the schedule has 5"),
         ({"learning_rate": "0.1x99999,0.01x9999"}, r"the schedule has 109998 epochs: give at most 100,000"),
         ({"loss": "hinge"}, r"loss='hinge' is out of range.*squared, regression, logistic, poisson"),
-        ({"like_above": 3.0}, r"like_above=3 makes labels, and loss=squared fits ratings: add loss=logistic"),
-        ({"like_above": 3.0, "loss": "poisson"}, r"loss=poisson fits ratings"),
+        ({"like_above": 3.0}, r"like_above=3 makes labels, and loss=squared fits none: add loss=logistic"),
+        ({"like_above": 3.0, "loss": "poisson"}, r"loss=poisson fits none"),
         ({"regularization": -1.0}, r"regularization=-1.0 is out of range"),
     ],
     ids=str,
@@ -488,3 +555,9 @@ def test_a_learning_rate_may_be_a_number() -> None:
 def test_the_feedback_of_counts_cannot_be_negative() -> None:
     assert EXPLICIT.feedback(small(loss="poisson")) is COUNTS
     assert EXPLICIT.feedback(small()) is RATINGS and EXPLICIT.feedback(small(loss="logistic")) is RATINGS
+
+
+def test_negative_counts_are_refused() -> None:
+    interactions = interactions_from_rows([[0, 1], [1]], n_items=2, weights=[[3, -2], [1]])
+    with pytest.raises(UserError, match=r"user 'u0000' rates item 'i0001' with -2, and loss=poisson fits counts"):
+        EXPLICIT.resolved(ExplicitConfig(loss="poisson"), interactions=interactions)

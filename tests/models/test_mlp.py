@@ -209,7 +209,17 @@ def test_ratings_that_are_no_labels_are_refused() -> None:
         fitted(data, quick("logistic", like_above=9.0))
 
 
-def test_a_loss_that_explodes_names_what_to_change(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("learning_rate", [1e30, 1e38, 1e300])
+def test_a_loss_that_explodes_names_what_to_change(learning_rate: float, rng: np.random.Generator) -> None:
+    """Trap: torch refuses a step of Adam whose rate, or the rate over 1 − β1, is no float32."""
     data = clustered_ratings(rng, n_users=40, n_items=30)
-    with pytest.raises(AlgorithmError, match=r"no longer finite: lower learning_rate \(now 1e\+30\)"):
-        fitted(data, quick("poisson", learning_rate=1e30))
+    with pytest.raises(
+        AlgorithmError, match=rf"no longer finite: lower learning_rate \(now {learning_rate:g}\)".replace("+", r"\+")
+    ):
+        fitted(data, quick("poisson", learning_rate=learning_rate))
+
+
+def test_ratings_beyond_what_a_model_can_hold_are_left_to_saving_to_refuse(rng: np.random.Generator) -> None:
+    data = clustered_ratings(rng, n_users=40, n_items=30)
+    huge = replace(data, weights=data.weights * np.float32(1e30))
+    assert np.isinf(fitted(huge, quick("squared")).layers["prior_precision"]).all()

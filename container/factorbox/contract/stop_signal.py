@@ -45,6 +45,9 @@ class StopSignal:
             if self.is_set():
                 raise JobStopped
             yield
+            # What is raised while a compiler calls back is printed and lost.
+            if self.is_set():
+                raise JobStopped
         finally:
             self._nothing_to_save = False
 

@@ -34,4 +34,6 @@ class AdamTable:
         self._m.index_copy_(0, rows, m)
         self._v.index_copy_(0, rows, v)
         scale = v.div_(1 - _BETA_2**number).sqrt_().add_(_EPSILON)
-        self.values.index_add_(0, rows, m.div_(scale), alpha=-learning_rate / (1 - _BETA_1**number))
+        # A rate beyond float32 would be refused by torch; what it does is found where the loss is looked at.
+        rate = min(learning_rate / (1 - _BETA_1**number), torch.finfo(m.dtype).max)
+        self.values.index_add_(0, rows, m.div_(scale), alpha=-rate)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from factorbox.data.feedback import Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
+from factorbox.errors import UserError
 from factorbox.models.network import NetworkProblem
 from factorbox.options import option
 
@@ -36,11 +37,11 @@ def embedding_dim_option(default: int) -> Any:
     )
 
 
-def epochs_option(default: int | None) -> Any:
+def epochs_option(default: int | None, meaning: str = "Sweeps over the data.") -> Any:
     """Declare the option `epochs`, under the names that peers give it."""
     return option(
         default,
-        "Sweeps over the data.",
+        meaning,
         minimum=1,
         maximum=100_000,
         aliases=("n_iter", "iterations", "nb_epoch", "max_iter"),
@@ -120,13 +121,38 @@ class Factors:
         return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in)
 
 
+def like_above_option() -> Any:
+    """Declare the option `like_above`; see `rating_loss`."""
+    return option(
+        None,
+        "With loss=logistic: a rating above this is a like, any other is none; where it is not given, ratings are"
+        " labels: 1, and 0 or -1.",
+    )
+
+
+def rating_loss(loss: str, *, like_above: float | None) -> str:
+    """Return a loss by its one name: `regression` is `squared`.
+
+    Raises
+    ------
+    UserError
+        Where `like_above` stands beside a loss without labels.
+    """
+    if like_above is not None and loss != "logistic":
+        raise UserError(
+            f"like_above={like_above:g} makes labels, and loss={loss} fits none: add loss=logistic or remove like_above"
+        )
+    return "squared" if loss == "regression" else loss
+
+
 def listed_value(ratings: NDArray[np.float32], *, above: float | None = None) -> float:
     """Return what an item counts as in a history that is a plain list: a list names what a user likes.
 
     That is the mean of the ratings above `above`, by default of those that are at least the mean rating.
     """
     exact = ratings.astype(np.float64)
-    liked = exact[exact >= exact.mean()] if above is None else exact[exact > above]
+    # In float32, as the labels are made: 3.7 is not above 3.7.
+    liked = exact[exact >= exact.mean()] if above is None else exact[ratings > np.float32(above)]
     return float(liked.mean() if len(liked) else exact.max())
 
 

@@ -48,17 +48,19 @@ from factorbox.models.base import (
     RowSystem,
     Watch,
     frequency_penalties,
-    listed_value,
 )
 from factorbox.models.explicit_config import ExplicitConfig
 from factorbox.models.explicit_rows import rows_memory, solve_rows
-from factorbox.models.rating_losses import LOSSES, check_labels, fitted_values, global_mean
+from factorbox.models.rating_losses import LOSSES, Target, check_ratings
 
 _INITIAL_SCALE = 0.1
 """Length of an average initial vector: small, so that biases, which start at 0, are learned first."""
 
 _FREQUENCY_OFFSET = 50.0
 """n₀, chosen by measurement like the defaults; 0 without biases, where there is no mean for a row to shrink to."""
+
+_LARGEST_PENALTY = 1e18
+"""What a rating pays at most in training: float32 holds the square."""
 
 
 class ExplicitFactorization:
@@ -82,10 +84,9 @@ class ExplicitFactorization:
         Raises
         ------
         UserError
-            With the logistic loss: where ratings are no labels, or `like_above` leaves but one label.
+            Where the ratings do not suit the loss; see `factorbox.models.rating_losses.check_ratings`.
         """
-        if config.loss == "logistic":
-            check_labels(interactions, like_above=config.like_above)
+        check_ratings(interactions, loss=config.loss, like_above=config.like_above)
         return replace(config, epochs=config.planned_epochs)
 
     def fit(
@@ -179,24 +180,15 @@ class _Training:
     ) -> None:
         self._config, self._device, self._loss = config, device, LOSSES[config.loss]
         self._generator = torch.Generator(device).manual_seed(random_state)
-        ratings = interactions.weights
-        values = fitted_values(ratings, loss=config.loss, like_above=config.like_above)
-        self._mean = global_mean(values, loss=config.loss) if config.biases else 0.0
-        self._scale = 1.0
-        if config.loss == "squared":
-            exact = values.astype(np.float64) - self._mean
-            self._scale = float(np.sqrt(np.mean(np.square(exact)))) or 1.0
-            values = (exact / self._scale).astype(np.float32)
-        self._start = 0.0 if config.loss == "squared" else self._mean  # what of x̂ no table holds, in training
-        above = config.like_above if config.like_above is not None else 0.0
-        liked = listed_value(ratings, above=above) if config.loss == "logistic" else listed_value(ratings)
-        self._constants = {"listed_value": liked}
+        self._target = Target.of(
+            interactions.weights, loss=config.loss, like_above=config.like_above, has_mean=config.biases
+        )
 
         user_counts = interactions.by_user().counts
         pair_users = np.repeat(np.arange(interactions.n_users), user_counts)
         self._users = torch.from_numpy(pair_users).to(device)  # (ratings,)
         self._items = torch.from_numpy(interactions.item_indices.astype(np.int64)).to(device)  # (ratings,)
-        self._values = torch.tensor(values, device=device)  # (ratings,)
+        self._values = torch.tensor(self._target.values, device=device)  # (ratings,)
         item_counts = np.bincount(interactions.item_indices, minlength=interactions.n_items)
         self._user_penalties, self._item_penalties = self._penalties(user_counts), self._penalties(item_counts)
         self._user_factors = self._initial(interactions.n_users)
@@ -209,7 +201,8 @@ class _Training:
         whole = frequency_penalties(
             counts, offset=_offset(self._config), regularization=self._config.regularization, exponent=1.0
         )
-        return torch.from_numpy((whole / np.maximum(counts, 1)).astype(np.float32)).to(self._device)[:, None]
+        each = np.minimum(whole / np.maximum(counts, 1), _LARGEST_PENALTY)
+        return torch.from_numpy(each.astype(np.float32)).to(self._device)[:, None]
 
     def _initial(self, rows: int) -> Table:
         d = self._config.embedding_dim
@@ -229,16 +222,14 @@ class _Training:
             total += float(np.sum(loss.cpu().numpy(), dtype=np.float64))
             if not math.isfinite(total):
                 raise self._diverged("the training loss")
-        mean = total / len(order)
-        # Logged as the mean squared error, in units of the ratings.
-        return 2 * self._scale**2 * mean if self._config.loss == "squared" else mean
+        return self._target.loss_unit * (total / len(order))
 
     def _step(self, batch: torch.Tensor, *, learning_rate: float) -> torch.Tensor:
         """Take one step for some ratings; return the loss of each before the step."""
         u, i = self._users.index_select(0, batch), self._items.index_select(0, batch)
         w, h = self._user_factors.at(u), self._item_factors.at(i)  # (batch, d)
         biases = (self._user_biases.at(u) + self._item_biases.at(i))[:, 0]  # zeros for a model without
-        x = (w * h).sum(dim=1) + biases + self._start
+        x = (w * h).sum(dim=1) + biases + self._target.start
         loss, slope = self._loss.in_blocks(x, self._values.index_select(0, batch))
 
         a = slope[:, None]  # (batch, 1)
@@ -261,10 +252,12 @@ class _Training:
     def item_side(self) -> ItemSide:
         """Hand the items out, once they are known to be finite."""
         factors = self._item_factors.values.cpu().numpy().copy()
-        biases = (self._item_biases.values[:, 0].cpu().numpy().astype(np.float64) * self._scale).astype(np.float32)
+        scaled = self._item_biases.values[:, 0].cpu().numpy().astype(np.float64) * self._target.scale
+        biases = scaled.astype(np.float32)
         if not (np.isfinite(factors).all() and np.isfinite(biases).all()):
             raise self._diverged("a factor or bias")
-        return ItemSide(factors, biases, global_mean=self._mean, fold_in=self._constants)
+        constants = {"listed_value": self._target.listed_value}
+        return ItemSide(factors, biases, global_mean=self._target.mean, fold_in=constants)
 
 
 EXPLICIT = ExplicitFactorization()

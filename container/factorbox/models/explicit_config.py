@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from factorbox.errors import UserError
-from factorbox.models.base import embedding_dim_option, epochs_option
+from factorbox.models.base import embedding_dim_option, epochs_option, like_above_option, rating_loss
 from factorbox.options import check_ranges, option
 
 DEFAULT_EPOCHS = 20
@@ -19,7 +19,6 @@ DEFAULT_EPOCHS = 20
 
 _MOST_EPOCHS = 100_000
 _STAGE = re.compile(r"\s*(?P<rate>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)\s*([x×]\s*(?P<epochs>\d{1,9})\s*)?", re.ASCII)
-_SPELLINGS = {"regression": "squared"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,9 @@ def _stage(part: str, *, text: str) -> tuple[float, int | None]:
         raise UserError(f"learning_rate={text!r}: {part.strip()!r} is no learning rate; {remedy}")
     rate, epochs = float(match["rate"]), None if match["epochs"] is None else int(match["epochs"])
     if not (0 < rate < math.inf):
-        raise UserError(f"learning_rate={text!r}: a learning rate must be above 0, not {match['rate']}; {remedy}")
+        raise UserError(
+            f"learning_rate={text!r}: a learning rate must be above 0 and finite, not {match['rate']}; {remedy}"
+        )
     if epochs == 0:
         raise UserError(f"learning_rate={text!r}: {part.strip()!r} has no epochs; leave it out, or give at least 1")
     return rate, epochs
@@ -86,7 +87,10 @@ class ExplicitConfig:
     """Options of `explicit`."""
 
     embedding_dim: int = embedding_dim_option(64)
-    epochs: int | None = epochs_option(None)
+    epochs: int | None = epochs_option(
+        None,
+        f"Sweeps over the data; where it is not given, those of the schedule, or {DEFAULT_EPOCHS} at a constant rate.",
+    )
     regularization: float = option(
         0.06, "L2 penalty λ on the vectors and biases of each rating.", minimum=0, aliases=("l2", "reg")
     )
@@ -102,22 +106,13 @@ class ExplicitConfig:
         choices=("squared", "regression", "logistic", "poisson"),
     )
     biases: bool = option(True, "Whether there are a global mean and biases beside the dot product.")
-    like_above: float | None = option(
-        None,
-        "With loss=logistic: a rating above this is a like, any other is none; where it is not given, ratings are"
-        " labels: 1, and 0 or -1.",
-    )
+    like_above: float | None = like_above_option()
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        object.__setattr__(self, "loss", _SPELLINGS.get(self.loss, self.loss))
+        object.__setattr__(self, "loss", rating_loss(self.loss, like_above=self.like_above))
         # From Python a rate comes as a number as well.
         object.__setattr__(self, "learning_rate", str(self.learning_rate))
-        if self.like_above is not None and self.loss != "logistic":
-            raise UserError(
-                f"like_above={self.like_above:g} makes labels, and loss={self.loss} fits ratings: add loss=logistic or"
-                " remove like_above"
-            )
         scheduled = self.schedule.epochs
         if scheduled is not None and scheduled > _MOST_EPOCHS:
             raise UserError(

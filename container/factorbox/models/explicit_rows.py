@@ -8,6 +8,7 @@ from the history of training gets the row of training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,14 +22,17 @@ from factorbox.models.rating_losses import LOSSES, fitted_values
 from factorbox.threads import Threads
 
 _BLOCK_BYTES = 16 << 20
+_ALL_BYTES = 128 << 20
+"""What the blocks of all threads may take together; one block of a large dimension takes more."""
 _CHUNK = 512
 """Ratings of each user that are gathered at once."""
 _STEPS = 100
-_HALVINGS = 30
+_HALVINGS = 200
+"""As in fold-in: enough for a count of 1e38 that a row of zeros expects to be 1."""
 _TOLERANCE = 1e-7
 """A row is solved once a step is shorter than this, relative to the row's largest number or 1."""
 _RIDGE = 1e-8
-"""What is added to the diagonal of a system without a penalty, relative to its largest element."""
+"""What is added to the diagonal of a system that is not positive definite, relative to its largest element."""
 
 
 def solve_rows(system: RowSystem, histories: Rows, *, threads: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -50,14 +54,20 @@ def solve_rows(system: RowSystem, histories: Rows, *, threads: int) -> tuple[NDA
         if system.has_bias:
             biases[rows] = solved[:, d]
 
-    with Threads(threads) as pool:
+    of_one = _block_bytes(system.has_bias + d)
+    with Threads(min(threads, max(1, _ALL_BYTES // of_one))) as pool:
         pool.map(solve, _blocks(histories.counts, m=d + system.has_bias))
     return factors, biases
 
 
 def rows_memory(*, embedding_dim: int) -> int:
-    """Estimate the bytes that one thread of `solve_rows` needs."""
-    return max(_BLOCK_BYTES, _row_bytes(_CHUNK, m=embedding_dim + 1))
+    """Estimate the bytes that `solve_rows` needs, with any number of threads."""
+    return max(_ALL_BYTES, _block_bytes(embedding_dim + 1))
+
+
+def _block_bytes(m: int) -> int:
+    """Bytes of the largest block of rows with m unknowns."""
+    return max(_BLOCK_BYTES, _row_bytes(_CHUNK, m=m))
 
 
 def _row_bytes(chunk: int, *, m: int) -> int:
@@ -116,16 +126,30 @@ class _Block:
             mean = self.loss.mean(_products(x, v) - targets)
             gradient += _products(x.mT, real * (mean - values))
             A += x.mT @ ((real * self.loss.curvature(mean))[..., None] * x)
-        diagonal = A.diagonal(dim1=1, dim2=2)
-        # Without a penalty a system may be singular; of its solutions this takes nearly the shortest.
-        diagonal += (self.penalties == 0) * _RIDGE * diagonal.amax(dim=1, keepdim=True).clamp_min(_RIDGE)
-        L, failed = torch.linalg.cholesky_ex(A)
-        if bool(failed.any()):
+        L, solvable = _factored(A)
+        if not bool(solvable.all()):
+            # As in fold-in: with no penalty, or one that is lost in rounding, a system may be singular; of its
+            # solutions this takes nearly the shortest.
+            diagonal = A.diagonal(dim1=1, dim2=2)
+            largest = diagonal.amax(dim=1, keepdim=True)
+            diagonal += ~solvable[:, None] * torch.where(largest > 0, _RIDGE * largest, 1.0)
+            L, solvable = _factored(A)
+        if not bool(solvable.all()):
             raise AlgorithmError(
-                "a user's system in explicit is not positive definite: raise regularization (now"
-                f" {self._system.regularization:g})"
+                "numbers in a user's system in explicit are no longer finite: lower learning_rate, raise regularization"
+                f" (now {self._system.regularization:g}), or scale very large ratings down"
             )
         return torch.cholesky_solve(gradient[..., None], L)[..., 0]
+
+
+def _factored(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return Cholesky factors of matrices (rows, m, m), and which of them, (rows,), have pivots above rounding."""
+    L, failed = torch.linalg.cholesky_ex(A)
+    pivots, diagonal = L.diagonal(dim1=1, dim2=2).square(), A.diagonal(dim1=1, dim2=2)
+    least = A.shape[1] * torch.finfo(A.dtype).eps * diagonal
+    # Written so that NaN fails, too.
+    sound = (pivots > least) & (pivots < math.inf)
+    return L, sound.all(dim=1) & (failed == 0)
 
 
 def _products(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

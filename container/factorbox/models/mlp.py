@@ -34,11 +34,11 @@ from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
 from factorbox.models.adagrad import Touched, reproducible
 from factorbox.models.adam import AdamTable
-from factorbox.models.base import Device, Epoch, Factors, ItemSide, Link, Watch, listed_value
+from factorbox.models.base import Device, Epoch, Factors, ItemSide, Link, Watch
 from factorbox.models.mlp_config import MLPConfig
 from factorbox.models.mlp_network import Gradients, Network
 from factorbox.models.network import NetworkProblem
-from factorbox.models.rating_losses import LOSSES, check_labels, fitted_values, global_mean
+from factorbox.models.rating_losses import LOSSES, Target, check_ratings
 from factorbox.models.sampled_negatives import UnseenItems
 from factorbox.threads import Threads
 
@@ -77,10 +77,9 @@ class MLP:
         Raises
         ------
         UserError
-            With the logistic loss: where ratings are no labels, or `like_above` leaves but one label.
+            Where the ratings do not suit the loss; see `factorbox.models.rating_losses.check_ratings`.
         """
-        if config.loss == "logistic":
-            check_labels(interactions, like_above=config.like_above)
+        check_ratings(interactions, loss=config.loss, like_above=config.like_above)
         return config
 
     def fit(
@@ -160,17 +159,14 @@ class _Training:
         self._users = torch.from_numpy(pair_users).to(device)  # (pairs,)
         self._items = torch.from_numpy(interactions.item_indices.astype(np.int64)).to(device)  # (pairs,)
         self._unseen: UnseenItems | None = None
-        self._mean, self._scale, self._listed_value = 0.0, 1.0, 1.0
         if config.loss == "pointwise":
             self._unseen = UnseenItems(interactions, device=device)
             usable = self._unseen.usable(self._users)
             self._users, self._items = self._users[usable], self._items[usable]
-            values = np.ones(len(self._users), dtype=np.float32)
+            self._target = Target(values=np.ones(len(self._users), dtype=np.float32))
         else:
-            values = self._fitted(interactions.weights)
-        self._values = torch.from_numpy(values).to(device)  # (pairs,)
-        # What of x̂ the network does not give, in training.
-        self._start = 0.0 if config.loss == "squared" else self._mean
+            self._target = Target.of(interactions.weights, loss=config.loss, like_above=config.like_above)
+        self._values = torch.from_numpy(self._target.values).to(device)  # (pairs,)
 
         d = config.embedding_dim
         self._user_embeddings = self._initial(interactions.n_users)
@@ -189,19 +185,6 @@ class _Training:
         values = torch.randn(rows, self._config.embedding_dim, generator=self._generator, device=self._device)
         return AdamTable(values.mul_(_INITIAL_SCALE))
 
-    def _fitted(self, ratings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what is fitted for each rating; set μ, the scale, and the value of an item in a list."""
-        config = self._config
-        values = fitted_values(ratings, loss=config.loss, like_above=config.like_above)
-        self._mean = global_mean(values, loss=config.loss)
-        above = config.like_above if config.like_above is not None else 0.0
-        self._listed_value = listed_value(ratings, above=above if config.loss == "logistic" else None)
-        if config.loss == "squared":
-            exact = values.astype(np.float64) - self._mean
-            self._scale = float(np.sqrt(np.mean(np.square(exact)))) or 1.0
-            values = (exact / self._scale).astype(np.float32)
-        return values
-
     def sweep(self, watch: Watch) -> float | None:
         """Visit every pair once; return the mean loss, or None where the watch ended the sweep early."""
         order = torch.randperm(len(self._users), generator=self._generator, device=self._device)
@@ -212,9 +195,7 @@ class _Training:
             total += self._step(batch)
             if not math.isfinite(total):
                 raise self._diverged("the training loss")
-        mean = total / len(order)
-        # Logged as the mean squared error, in units of the ratings.
-        return 2 * self._scale**2 * mean if self._config.loss == "squared" else mean
+        return self._target.loss_unit * (total / len(order))
 
     def _step(self, batch: torch.Tensor) -> float:
         """Take one step for some pairs; return the sum of the losses before the step."""
@@ -256,7 +237,7 @@ class _Training:
         return float(sum(np.sum(part.losses.cpu().numpy(), dtype=np.float64) for part in parts))
 
     def _slopes(self, x: torch.Tensor, *, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = x + self._start
+        x = x + self._target.start
         return self._loss.value(x, y), self._loss.mean(x) - y
 
     def _move(self, embeddings: AdamTable, indices: torch.Tensor, gradients: torch.Tensor) -> None:
@@ -284,8 +265,8 @@ class _Training:
         for k, (weights, bias) in enumerate(later, start=1):
             layers |= {f"weights_{k}": _copied(weights), f"bias_{k}": _copied(bias[0])}
         layers |= {
-            "output_weights": _copied(self._scale * output[0]),
-            "output_bias": _copied(self._scale * intercept[0]),
+            "output_weights": _copied(self._target.scale * output[0]),
+            "output_bias": _copied(self._target.scale * intercept[0]),
         }
         users = _copied(self._user_embeddings.values @ first[:, :d].T)  # (users, h1)
         items = _copied(self._item_embeddings.values @ first[:, d:].T)  # (items, h1)
@@ -299,11 +280,11 @@ class _Training:
             item_biases=np.zeros(len(items), dtype=np.float32),
             epochs=epochs,
             train_loss=train_loss,
-            global_mean=self._mean,
-            fold_in={"listed_value": self._listed_value},
+            global_mean=self._target.mean,
+            fold_in={"listed_value": self._target.listed_value},
         )
         # Squared errors count in the units of their own variance, as a Gaussian likelihood takes them.
-        noise = max(train_loss, _LEAST_NOISE * self._scale**2) if self._config.loss == "squared" else 1.0
+        noise = max(train_loss, _LEAST_NOISE * self._target.scale**2) if self._config.loss == "squared" else 1.0
         return replace(fitted, layers={**layers, **_prior(users, weight=_PRIOR_WEIGHT * noise)})
 
 
@@ -315,7 +296,7 @@ def _prior(users: NDArray[np.float32], *, weight: float) -> dict[str, NDArray[np
     """Return mean and precision of a Gaussian prior of users' rows, the precision times a weight."""
     variances = users.var(axis=0, dtype=np.float64)  # (h1,)
     floor = _LEAST_VARIANCE * float(variances.mean()) or 1.0
-    return {
-        "prior_mean": users.mean(axis=0, dtype=np.float64).astype(np.float32),
-        "prior_precision": (weight / np.maximum(variances, floor)).astype(np.float32),
-    }
+    # Where noise is that large, saving refuses the model.
+    with np.errstate(over="ignore"):
+        precision = (weight / np.maximum(variances, floor)).astype(np.float32)
+    return {"prior_mean": users.mean(axis=0, dtype=np.float64).astype(np.float32), "prior_precision": precision}

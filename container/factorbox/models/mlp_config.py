@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from factorbox.errors import UserError
-from factorbox.models.base import embedding_dim_option, epochs_option
+from factorbox.models.base import embedding_dim_option, epochs_option, like_above_option, rating_loss
 from factorbox.models.network import NetworkLoss
 from factorbox.options import check_ranges, option
 
 MAX_HIDDEN_SIZE = 4096
 MAX_HIDDEN_LAYERS = 8
-
-_SPELLINGS = {"regression": "squared"}
 
 
 def parsed_sizes(text: str) -> tuple[int, ...]:
@@ -68,21 +66,12 @@ class MLPConfig:
     num_negative_samples: int = option(
         4, "With loss=pointwise: unseen items drawn for each pair.", minimum=1, maximum=1000
     )
-    like_above: float | None = option(
-        None,
-        "With loss=logistic: a rating above this is a like, any other is none; where it is not given, ratings are"
-        " labels: 1, and 0 or -1.",
-    )
+    like_above: float | None = like_above_option()
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        object.__setattr__(self, "loss", _SPELLINGS.get(self.loss, self.loss))
+        object.__setattr__(self, "loss", rating_loss(self.loss, like_above=self.like_above))
         parsed_sizes(self.hidden_sizes)
-        if self.like_above is not None and self.loss != "logistic":
-            raise UserError(
-                f"like_above={self.like_above:g} makes labels, and loss={self.loss} fits none: add loss=logistic or"
-                " remove like_above"
-            )
 
     @property
     def sizes(self) -> tuple[int, ...]:

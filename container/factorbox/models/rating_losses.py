@@ -19,7 +19,7 @@ from torch.nn.functional import softplus
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
-from factorbox.models.base import Link
+from factorbox.models.base import Link, listed_value
 
 _BLOCK = 1 << 14
 """Scores in one call: see `factorbox.models.sampled_losses.in_blocks`."""
@@ -75,8 +75,9 @@ def fitted_values(ratings: NDArray[np.float32], *, loss: str, like_above: float 
         return ratings
     if like_above is None:
         return np.clip(ratings, np.float32(0), np.float32(1))
-    # In float32, as the ratings are: 3.7 is not above like_above=3.7.
-    return (ratings > np.float32(like_above)).astype(np.float32)
+    # In float32, as the ratings are: 3.7 is not above like_above=3.7. A number beyond float32 is infinite there.
+    with np.errstate(over="ignore"):
+        return (ratings > np.float32(like_above)).astype(np.float32)
 
 
 def global_mean(values: NDArray[np.float32], *, loss: str) -> float:
@@ -91,29 +92,89 @@ def global_mean(values: NDArray[np.float32], *, loss: str) -> float:
     return math.log(max(mean, half)) if loss == "poisson" else mean
 
 
-def check_labels(interactions: Interactions, *, like_above: float | None) -> None:
-    """Refuse ratings that the logistic loss cannot take for labels.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Target:
+    """What a model is trained to predict.
+
+    For the squared loss that is (r − μ) / s with the ratings' standard deviation s, so that no option depends on their
+    scale; for the others ratings, or labels, as they are.
+
+    Attributes
+    ----------
+    values
+        float32, (ratings,).
+    mean
+        μ.
+    scale
+        s; 1 for the other losses.
+    loss_unit
+        What a mean loss is multiplied by for the log: 2 s² makes a mean squared error, in units of the ratings, of
+        half squares; 1 for the other losses.
+    start
+        What is added to what the parameters give before it is compared with the values: μ where they hold it.
+    listed_value
+        See `factorbox.models.base.listed_value`.
+    """
+
+    values: NDArray[np.float32]
+    mean: float = 0.0
+    scale: float = 1.0
+    loss_unit: float = 1.0
+    start: float = 0.0
+    listed_value: float = 1.0
+
+    @classmethod
+    def of(cls, ratings: NDArray[np.float32], *, loss: str, like_above: float | None, has_mean: bool = True) -> Target:
+        """Prepare ratings for a loss; without `has_mean`, μ is 0."""
+        values = fitted_values(ratings, loss=loss, like_above=like_above)
+        mean = global_mean(values, loss=loss) if has_mean else 0.0
+        if loss == "squared":
+            exact = values.astype(np.float64) - mean
+            scale = float(np.sqrt(np.mean(np.square(exact)))) or 1.0
+            return cls(
+                values=(exact / scale).astype(np.float32),
+                mean=mean,
+                scale=scale,
+                loss_unit=2 * scale**2,
+                listed_value=listed_value(ratings),
+            )
+        above = None if loss == "poisson" else like_above or 0.0
+        return cls(values=values, mean=mean, start=mean, listed_value=listed_value(ratings, above=above))
+
+
+def check_ratings(interactions: Interactions, *, loss: str, like_above: float | None) -> None:
+    """Refuse ratings that a loss cannot take: for labels the logistic one, for counts the Poisson one.
 
     Raises
     ------
     UserError
-        Where ratings are no labels, or `like_above` leaves but one label.
+        Where ratings are no labels or no counts, or `like_above` leaves but one label.
     """
     ratings = interactions.weights
-    if like_above is not None:
-        likes, lowest, highest = ratings > like_above, float(ratings.min()), float(ratings.max())
+    if loss == "logistic" and like_above is None:
+        remedy = "give like_above (with like_above=3 a rating above 3 is a like), or loss=squared"
+        _refuse(interactions, ~np.isin(ratings, (-1, 0, 1)), f"loss=logistic fits labels -1, 0 and 1: {remedy}")
+    elif loss == "logistic":
+        likes = fitted_values(ratings, loss=loss, like_above=like_above) > 0
+        lowest, highest = float(ratings.min()), float(ratings.max())
         if likes.all() or not likes.any():
             raise UserError(
                 f"like_above={like_above:g} makes {'every' if likes.all() else 'no'} rating a like, since they lie"
                 f" between {lowest:g} and {highest:g}: give a number from the lowest to below the highest"
             )
-        return
-    other = ~np.isin(ratings, (-1, 0, 1))
-    if other.any():
-        pair = int(other.argmax())
+    elif loss == "poisson":
+        _refuse(
+            interactions, ratings < 0, "loss=poisson fits counts of at least 0: mend the rating, or give loss=squared"
+        )
+
+
+def _refuse(interactions: Interactions, bad: NDArray[np.bool_], why: str) -> None:
+    """Raise for the first pair whose rating is bad."""
+    if bad.any():
+        pair = int(bad.argmax())
         user = int(np.searchsorted(interactions.indptr, pair, side="right")) - 1
         raise UserError(
-            f"loss=logistic fits labels, and user {interactions.user_ids[user]!r} rates item"
-            f" {interactions.item_ids[int(interactions.item_indices[pair])]!r} with {float(ratings[pair]):g}, which is"
-            " none of -1, 0 and 1: give like_above (with like_above=3 a rating above 3 is a like), or loss=squared"
+            f"user {interactions.user_ids[user]!r} rates item"
+            f" {interactions.item_ids[int(interactions.item_indices[pair])]!r} with"
+            f" {float(interactions.weights[pair]):g}, and {why}"
         )
