@@ -14,7 +14,8 @@ from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import Algorithm, Factors, FoldInProblem, RowSystem
+from factorbox.models.base import Algorithm, Factors
+from factorbox.models.row_system import FoldInProblem, RowSystem
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.answers import Answers
 from factorbox.recommend.queries import Query

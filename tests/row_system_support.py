@@ -12,7 +12,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
-from factorbox.models.base import RowSystem
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.lists import starts_of
 
 

@@ -28,7 +28,7 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.data.rows import Rows
 from factorbox.errors import PlatformError, UserError
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import FoldInProblem
+from factorbox.models.row_system import FoldInProblem
 from factorbox.options import options_of
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.answers import Answers

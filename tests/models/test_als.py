@@ -16,7 +16,8 @@ from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.als import ALS, ALSConfig, row_penalties
 from factorbox.models.als_sweeps import KernelSweeps, Side
 from factorbox.models.als_torch import TorchSweeps
-from factorbox.models.base import Epoch, Factors, ItemSide, RowSystem, Watch
+from factorbox.models.base import Epoch, Factors, ItemSide, Watch
+from factorbox.models.row_system import RowSystem
 from support import clustered_interactions, interactions_from_rows
 
 

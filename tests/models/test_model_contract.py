@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS
-from factorbox.models.base import Algorithm, Epoch, Factors, FoldInProblem, RowSystem, Watch
+from factorbox.models.base import Algorithm, Epoch, Factors, Watch
 from factorbox.models.network import network_scores
+from factorbox.models.row_system import FoldInProblem, RowSystem
 from factorbox.options import options_of
 from factorbox.recommend.fold_in import fold_in
 from support import clustered_interactions, clustered_ratings, interactions_from_rows

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from factorbox.models.base import Algorithm, Factors, RowSystem
+from factorbox.models.base import Algorithm, Factors
+from factorbox.models.row_system import RowSystem
 from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
 from factorbox.models.sampled_fold_in import FoldInConstants, FoldInScales, fold_in_constants, row_system
 from factorbox.recommend.fold_in import fold_in

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from answering_support import EXPLAINED, VARIANTS, Fitted, fitted, reasons_of, rows_of
 from factorbox.data.rows import Rows
 from factorbox.errors import UserError
-from factorbox.models.base import RowSystem
 from factorbox.models.network import network_scores
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.queries import History, Query

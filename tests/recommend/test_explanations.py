@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
-from factorbox.models.base import ItemSide, RowSystem
+from factorbox.models.base import ItemSide
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Explanations
 from factorbox.recommend.explanations import explain as explain_subjects
 from factorbox.recommend.fold_in import fold_in

@@ -16,8 +16,9 @@ from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
-from factorbox.models.base import ItemSide, RowSystem
+from factorbox.models.base import ItemSide
 from factorbox.models.network import NetworkProblem
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import starts_of, taken
 from factorbox.recommend.network_fold_in import fold_in_network

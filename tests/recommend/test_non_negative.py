@@ -15,8 +15,9 @@ from scipy.optimize import nnls
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.base import Factors, ItemSide, RowSystem
+from factorbox.models.base import Factors, ItemSide
 from factorbox.models.nmf import NMF, NMFConfig
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.non_negative import fold_in_non_negative
 from support import clustered_interactions
 

@@ -9,7 +9,8 @@ from factorbox.data.feedback import CELLS, COUNTS, IMPLICIT, PAIRS, RATINGS
 from factorbox.data.ids import Ids
 from factorbox.data.item_details import ItemDetails
 from factorbox.data.rows import Rows
-from factorbox.models.base import Link, RatingLoss, RowSystem
+from factorbox.models.base import Link
+from factorbox.models.row_system import RatingLoss, RowSystem
 from factorbox.recommend.answering import Answering
 from factorbox.recommend.answers import Answers
 from factorbox.recommend.queries import Query

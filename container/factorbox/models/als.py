@@ -33,12 +33,11 @@ from factorbox.models.base import (
     Factors,
     ItemSide,
     Link,
-    RowSystem,
     Watch,
     embedding_dim_option,
     epochs_option,
-    frequency_penalties,
 )
+from factorbox.models.row_system import RowSystem, frequency_penalties
 from factorbox.options import check_ranges, option
 from factorbox.threads import Threads
 

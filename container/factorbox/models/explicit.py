@@ -44,14 +44,12 @@ from factorbox.models.base import (
     Factors,
     ItemSide,
     Link,
-    RatingLoss,
-    RowSystem,
     Watch,
-    frequency_penalties,
 )
 from factorbox.models.explicit_config import ExplicitConfig
 from factorbox.models.explicit_rows import rows_memory, solve_rows
 from factorbox.models.rating_losses import LOSSES, Target, check_ratings
+from factorbox.models.row_system import RatingLoss, RowSystem, frequency_penalties
 
 _INITIAL_SCALE = 0.1
 """Length of an average initial vector: small, so that biases, which start at 0, are learned first."""

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from factorbox.errors import UserError
-from factorbox.models.base import embedding_dim_option, epochs_option, like_above_option, rating_loss
+from factorbox.models.base import embedding_dim_option, epochs_option
+from factorbox.models.rating_losses import like_above_option, rating_loss
 from factorbox.options import check_ranges, option
 
 DEFAULT_EPOCHS = 20

@@ -2,8 +2,8 @@
 
 For the squared loss the row is one linear system; for the other losses the same system with working weights is solved
 until nothing moves (Newton's method; McCullagh and Nelder 1989, section 2.5), with steps halved until the objective
-falls. It is the problem by which users are folded in (`factorbox.models.base.RowSystem`), so a user who is folded in
-from the history of training gets the row of training.
+falls. It is the problem by which users are folded in (`factorbox.models.row_system.RowSystem`), so a user who is folded
+in from the history of training gets the row of training.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.base import RowSystem
 from factorbox.models.rating_losses import LOSSES, fitted_values
+from factorbox.models.row_system import RowSystem
 from factorbox.threads import Threads
 
 _BLOCK_BYTES = 16 << 20

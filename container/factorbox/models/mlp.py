@@ -34,7 +34,14 @@ from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
 from factorbox.models.adagrad import Touched, reproducible
 from factorbox.models.adam import AdamTable
-from factorbox.models.base import Device, Epoch, Factors, ItemSide, Link, Watch
+from factorbox.models.base import (
+    Device,
+    Epoch,
+    Factors,
+    ItemSide,
+    Link,
+    Watch,
+)
 from factorbox.models.mlp_config import MLPConfig
 from factorbox.models.mlp_network import Gradients, Network
 from factorbox.models.network import NetworkProblem

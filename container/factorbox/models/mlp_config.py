@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from factorbox.errors import UserError
-from factorbox.models.base import embedding_dim_option, epochs_option, like_above_option, rating_loss
+from factorbox.models.base import embedding_dim_option, epochs_option
 from factorbox.models.network import NetworkLoss
+from factorbox.models.rating_losses import like_above_option, rating_loss
 from factorbox.options import check_ranges, option
 
 MAX_HIDDEN_SIZE = 4096

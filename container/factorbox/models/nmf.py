@@ -31,7 +31,6 @@ from factorbox.models.base import (
     Factors,
     ItemSide,
     Link,
-    RowSystem,
     Watch,
     embedding_dim_option,
     epochs_option,
@@ -40,6 +39,7 @@ from factorbox.models.base import (
 from factorbox.models.nmf_init import nndsvd_start, random_start
 from factorbox.models.nmf_sweeps import KernelSweeps, Problem, Side, Sweeps
 from factorbox.models.nmf_torch import TorchSweeps
+from factorbox.models.row_system import RowSystem
 from factorbox.models.truncated_svd import projected
 from factorbox.options import check_ranges, option
 from factorbox.threads import Threads

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als_sweeps import gram_matrix
-from factorbox.models.base import RowSystem
 from factorbox.models.nmf_kernels import descend_observed_rows, descend_rows
 from factorbox.models.non_negative_kernels import solve_rows_non_negative
+from factorbox.models.row_system import RowSystem
 from factorbox.threads import Threads
 
 _BLOCK_WORK = 16384

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
-from factorbox.models.base import RowSystem
 from factorbox.models.nmf_sweeps import Problem, Progress, Side, squared_error_at_solution
+from factorbox.models.row_system import RowSystem
 
 _EXACT_PASSES = 10_000
 _EXACT = 1e-10

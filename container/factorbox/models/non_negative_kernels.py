@@ -197,8 +197,8 @@ def solve_rows_non_negative(  # type: ignore[no-untyped-def]
     start, stop
         The range of histories.
     indptr, indices, c, fp, h, gram, constant, penalties
-        See `factorbox.models.dense_kernels.form` and `factorbox.models.base.RowSystem`; `c` and `fp` are those of all
-        entries, `penalties` those of all histories.
+        See `factorbox.models.dense_kernels.form` and `factorbox.models.row_system.RowSystem`; `c` and `fp` are those of
+        all entries, `penalties` those of all histories.
     factors
         float32, (histories, d).
     explained

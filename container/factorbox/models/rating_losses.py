@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn.functional import softplus
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models.base import Link, listed_value
+from factorbox.options import option
 
 _BLOCK = 1 << 14
 """Scores in one call: see `factorbox.models.sampled_losses.in_blocks`."""
@@ -66,7 +68,31 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         "poisson": Loss("exp", lambda x, y: torch.exp(x) - y * x, torch.exp, torch.clone),
     }
 )
-"""Each of `factorbox.models.base.RatingLoss` by its name."""
+"""Each of `factorbox.models.row_system.RatingLoss` by its name."""
+
+
+def like_above_option() -> Any:
+    """Declare the option `like_above`; see `rating_loss`."""
+    return option(
+        None,
+        "With loss=logistic: a rating above this is a like, any other is none; where it is not given, ratings are"
+        " labels: 1, and 0 or -1.",
+    )
+
+
+def rating_loss(loss: str, *, like_above: float | None) -> str:
+    """Return a loss by its one name: `regression` is `squared`.
+
+    Raises
+    ------
+    UserError
+        Where `like_above` stands beside a loss without labels.
+    """
+    if like_above is not None and loss != "logistic":
+        raise UserError(
+            f"like_above={like_above:g} makes labels, and loss={loss} fits none: add loss=logistic or remove like_above"
+        )
+    return "squared" if loss == "regression" else loss
 
 
 def fitted_values(ratings: NDArray[np.float32], *, loss: str, like_above: float | None) -> NDArray[np.float32]:

@@ -29,7 +29,16 @@ from factorbox.data.feedback import PAIRS, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
 from factorbox.models.adagrad import Table, Touched, reproducible
-from factorbox.models.base import Algorithm, Device, Epoch, Factors, ItemSide, Link, RowSystem, Watch
+from factorbox.models.base import (
+    Algorithm,
+    Device,
+    Epoch,
+    Factors,
+    ItemSide,
+    Link,
+    Watch,
+)
+from factorbox.models.row_system import RowSystem
 from factorbox.models.sampled_config import (
     AdaptiveHingeConfig,
     BPRConfig,

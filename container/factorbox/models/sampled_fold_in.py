@@ -6,7 +6,7 @@ x_i = [h_i, 1] and the user's history S,
     Σ_{k∈S} (t⁺ − b_k − x_k·v)² + α0 Σ_i (t⁻ − b_i − x_i·v)² + λ (|S| + offset) |v|²
 
 so the score x̂_i = x_i·v + b_i is drawn to t⁺ for the history and, more weakly, to t⁻ for all items. That is
-`factorbox.models.base.RowSystem` with ν = 1 and
+`factorbox.models.row_system.RowSystem` with ν = 1 and
 
     G = α0 Σ_i x_i x_iᵀ,   g = α0 Σ_i (t⁻ − b_i) x_i,   t_k = t⁺ − b_k.
 
@@ -31,7 +31,8 @@ import torch
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
-from factorbox.models.base import Factors, RowSystem
+from factorbox.models.base import Factors
+from factorbox.models.row_system import RowSystem
 from factorbox.threads import Threads
 
 _OFFSET = 0.25

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.errors import UserError
-from factorbox.models.base import FoldInProblem
 from factorbox.models.network import NetworkProblem
+from factorbox.models.row_system import FoldInProblem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.explanations import explain
 from factorbox.recommend.fold_in import products_of

@@ -1,7 +1,7 @@
 """Explanations: what each item of a history adds to the score of an item (Hu, Koren, Volinsky 2008, section 5).
 
-The row v of a folded-in user solves A v = g + Σ_{k∈S} f_k p_k x_k (`factorbox.models.base.RowSystem`), so what an item
-is ranked by is a sum over the history:
+The row v of a folded-in user solves A v = g + Σ_{k∈S} f_k p_k x_k (`factorbox.models.row_system.RowSystem`), so what an
+item is ranked by is a sum over the history:
 
     x̂_i = x_i·v + offset_i = baseline_i + Σ_{k∈S} impact_ik,    baseline_i = offset_i + x_iᵀ A⁻¹ g,
     impact_ik = influence_ik p_k,    influence_ik = x_iᵀ A⁻¹ x_k f_k
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
-from factorbox.models.base import RowSystem
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.answers import Explanations
 from factorbox.recommend.explanation_kernels import explain_rows, find_own
 from factorbox.recommend.fold_in import check_solved

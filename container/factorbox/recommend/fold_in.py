@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.base import FoldInProblem, RowSystem
 from factorbox.models.network import NetworkProblem
+from factorbox.models.row_system import FoldInProblem, RowSystem
 from factorbox.recommend.network_fold_in import fold_in_network, network_products
 from factorbox.recommend.non_negative import fold_in_non_negative
 from factorbox.recommend.reweighted import reweighted

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.base import RowSystem
 from factorbox.models.non_negative_kernels import solve_rows_non_negative
+from factorbox.models.row_system import RowSystem
 
 
 def fold_in_non_negative(system: RowSystem, histories: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -1,8 +1,8 @@
 """Fold-in by the logistic and the Poisson loss: the least-squares system solved again and again with new weights.
 
 Iteratively reweighted least squares (McCullagh and Nelder 1989, section 2.5) are Newton's method: each step solves the
-system of `factorbox.models.base.RowSystem` with the working weights and values at the row before it. A step that does
-not lower the objective is halved. Both losses are convex, so with a penalty there is one solution.
+system of `factorbox.models.row_system.RowSystem` with the working weights and values at the row before it. A step
+that does not lower the objective is halved. Both losses are convex, so with a penalty there is one solution.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
-from factorbox.models.base import RowSystem
 from factorbox.models.rating_losses import fitted_values
+from factorbox.models.row_system import RowSystem
 from factorbox.recommend.reweighted_kernels import solve_reweighted
 
 

@@ -1,7 +1,7 @@
 """The inner loops of fold-in for losses that are not squared: Newton steps with halving, one history at a time.
 
 A Newton step is the solution of the least-squares system with the working weights and values at the present row
-(`factorbox.models.base.RowSystem`): it is solved by the kernels of the squared loss.
+(`factorbox.models.row_system.RowSystem`): it is solved by the kernels of the squared loss.
 """
 
 from __future__ import annotations

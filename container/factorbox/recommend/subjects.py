@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from factorbox.data.ids import Ids
 from factorbox.data.rows import Rows
-from factorbox.models.base import FoldInProblem
+from factorbox.models.row_system import FoldInProblem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import merged, placed, starts_of, taken
 from factorbox.recommend.queries import History, Query
