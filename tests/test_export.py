@@ -214,6 +214,16 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "cannot write to" in capsys.readouterr().err
 
 
+def test_an_empty_folder_name_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["export", str(save_films(tmp_path / "model")), "--format", "npy", "--output", ""])
+    assert "the name of the folder is empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["exports"], ["export", "m"], ["export", "m", "--format", "csv"]])
 def test_bad_arguments_exit_with_2_and_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:

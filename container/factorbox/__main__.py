@@ -59,12 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("npy", "parquet"), required=True, help="what the vectors are written as")
     export.add_argument(
         "--output",
-        type=Path,
+        type=_folder,
         required=True,
         metavar="DIR",
         help="the folder to write into: new, empty, or with an earlier export in the same format, which is replaced",
     )
     return parser
+
+
+def _folder(text: str) -> Path:
+    """Read the name of a folder; an empty one, as of an unset variable, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return Path(text)
 
 
 def _export(model: str, *, output: Path, format: Format) -> str:
