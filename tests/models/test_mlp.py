@@ -73,9 +73,9 @@ def test_what_is_handed_out_scores_as_the_trained_network_does(
     kept: list[Any] = []
     original = mlp._Training.factors
 
-    def keeping(self: Any, **arguments: Any) -> Factors:
+    def keeping(self: Any, *arguments: Any) -> Factors:
         kept.append(self)
-        return original(self, **arguments)
+        return original(self, *arguments)
 
     monkeypatch.setattr(mlp._Training, "factors", keeping)
     data = clustered_ratings(rng, n_users=30, n_items=20)

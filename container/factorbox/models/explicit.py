@@ -25,9 +25,7 @@ The same code runs on a processor and on a GPU (there unmeasured). Nothing in it
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -40,12 +38,12 @@ from factorbox.errors import AlgorithmError
 from factorbox.models.adagrad import Table, Touched, reproducible
 from factorbox.models.base import (
     Device,
-    Epoch,
     Factors,
     ItemSide,
     Link,
     Watch,
 )
+from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.explicit_config import ExplicitConfig
 from factorbox.models.explicit_rows import rows_memory, solve_rows
 from factorbox.models.rating_losses import LOSSES, Target, check_ratings
@@ -125,16 +123,12 @@ class ExplicitFactorization:
                     fold_in=side.fold_in,
                 )
 
-            epochs, train_loss = 0, math.nan
-            while epochs < config.planned_epochs and not (epochs and watch.should_stop()):
-                started = time.perf_counter()
-                mean_loss = training.sweep(epochs + 1, watch=watch if epochs else Watch())
-                if mean_loss is None:
-                    break
-                epochs, train_loss = epochs + 1, mean_loss
-                snapshot = partial(factors, epochs, train_loss)
-                watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started, snapshot))
-            return factors(epochs, train_loss)
+            return fitted_by_epochs(
+                lambda epoch, watch: training.sweep(epoch, watch=watch),
+                factors,
+                epochs=config.planned_epochs,
+                watch=watch,
+            )
 
     def row_system(self, config: ExplicitConfig, items: ItemSide) -> RowSystem:
         """Return the problem that the end of `fit` solves for each user."""

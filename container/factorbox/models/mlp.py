@@ -21,7 +21,6 @@ and the rest on one thread, so that nothing depends on the number of threads.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -36,12 +35,12 @@ from factorbox.models.adagrad import Touched, reproducible
 from factorbox.models.adam import AdamTable
 from factorbox.models.base import (
     Device,
-    Epoch,
     Factors,
     ItemSide,
     Link,
     Watch,
 )
+from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.mlp_config import MLPConfig
 from factorbox.models.mlp_network import Gradients, Network
 from factorbox.models.network import NetworkProblem
@@ -113,16 +112,9 @@ class MLP:
         place = torch.device("cuda" if device == "cuda" else "cpu")
         with reproducible(1, place), torch.inference_mode(), Threads(threads) as pool:
             training = _Training(interactions, config=config, random_state=random_state, device=place, pool=pool)
-            epochs, train_loss = 0, math.nan
-            while epochs < config.epochs and not (epochs and watch.should_stop()):
-                started = time.perf_counter()
-                mean_loss = training.sweep(watch if epochs else Watch())
-                if mean_loss is None:
-                    break
-                epochs, train_loss = epochs + 1, mean_loss
-                snapshot = partial(training.factors, epochs=epochs, train_loss=train_loss)
-                watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started, snapshot))
-            return training.factors(epochs=epochs, train_loss=train_loss)
+            return fitted_by_epochs(
+                lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch
+            )
 
     def row_system(self, config: MLPConfig, items: ItemSide) -> NetworkProblem:
         """Return the problem whose solution is the row of a user who was not in training."""
@@ -263,7 +255,7 @@ class _Training:
             f"raise regularization (now {self._config.regularization:g}) or batch_size (now {self._config.batch_size})"
         )
 
-    def factors(self, *, epochs: int, train_loss: float) -> Factors:
+    def factors(self, epochs: int, train_loss: float) -> Factors:
         """Hand the model out, without dropout, once it is known to be finite."""
         d = self._config.embedding_dim
         (first, hidden_bias), *later = self._network.hidden

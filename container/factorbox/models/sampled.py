@@ -17,9 +17,7 @@ threads.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,12 +30,12 @@ from factorbox.models.adagrad import Table, Touched, reproducible
 from factorbox.models.base import (
     Algorithm,
     Device,
-    Epoch,
     Factors,
     ItemSide,
     Link,
     Watch,
 )
+from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.row_system import RowSystem
 from factorbox.models.sampled_config import (
     AdaptiveHingeConfig,
@@ -102,16 +100,9 @@ class SampledFactorization:
         place = torch.device("cuda" if device == "cuda" else "cpu")
         with reproducible(threads, place), torch.inference_mode():
             training = _Training(interactions, loss=self._loss, config=config, random_state=random_state, device=place)
-            epochs, train_loss = 0, math.nan
-            while epochs < config.epochs and not (epochs and watch.should_stop()):
-                started = time.perf_counter()
-                mean_loss = training.sweep(watch if epochs else Watch())
-                if mean_loss is None:
-                    break
-                epochs, train_loss = epochs + 1, mean_loss
-                snapshot = partial(training.factors, epochs=epochs, train_loss=train_loss)
-                watch.on_epoch(Epoch(epochs, train_loss, time.perf_counter() - started, snapshot))
-            factors = training.factors(epochs=epochs, train_loss=train_loss)
+            factors = fitted_by_epochs(
+                lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch
+            )
         constants = fold_in_constants(factors, interactions=interactions, scales=self.fold_in_scales)
         return replace(factors, fold_in=constants)
 
@@ -216,7 +207,7 @@ class _Training:
             f"(now {self._config.batch_size})"
         )
 
-    def factors(self, *, epochs: int, train_loss: float) -> Factors:
+    def factors(self, epochs: int, train_loss: float) -> Factors:
         """Hand the parameters out, once they are known to be finite."""
         for table in (self._user_factors, self._item_factors, self._user_biases, self._item_biases):
             if not table.values.isfinite().all():
