@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,73 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explicit_support import assert_same_bytes, cells, every_loss, low_rank, predicted, rated, ratings_for, rmse, small
 from factorbox.data.feedback import COUNTS, RATINGS
-from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.base import Epoch, Factors, ItemSide, Watch
 from factorbox.models.explicit import EXPLICIT, _Training
-from factorbox.models.explicit_config import DEFAULT_EPOCHS, ExplicitConfig, Schedule
+from factorbox.models.explicit_config import ExplicitConfig
 from factorbox.models.explicit_rows import solve_rows
 from factorbox.models.rating_losses import LOSSES, global_mean
-from factorbox.recommend.fold_in import fold_in
 from support import interactions_from_rows
 
-every_loss = pytest.mark.parametrize("loss", LOSSES)
 
-Matrix = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-def rated(values: Matrix, observed: Mask) -> Interactions:
-    """Return the observed cells of a matrix as ratings."""
-    rows = [np.flatnonzero(row).tolist() for row in observed]
-    weights = [values[user, row].tolist() for user, row in enumerate(rows)]
-    return interactions_from_rows(rows, n_items=values.shape[1], weights=weights)
-
-
-def low_rank(rng: np.random.Generator, users: int = 120, items: int = 90) -> tuple[Matrix, Mask]:
-    """Ratings 4 + b_u + b_i + w_u·h_i without noise, and which of them are observed."""
-    W, H = rng.standard_normal((users, 2)), rng.standard_normal((items, 2))
-    values = 4 + rng.standard_normal((users, 1)) + rng.standard_normal(items) + W @ H.T
-    return values, rng.random((users, items)) < 0.6
-
-
-def ratings_for(loss: str, rng: np.random.Generator, users: int = 50, items: int = 40) -> Interactions:
-    """Return ratings that a loss can fit."""
-    x = 0.5 * rng.standard_normal((users, 1)) + 0.5 * rng.standard_normal(items)
-    make: dict[str, Callable[[], Matrix]] = {
-        "squared": lambda: 3 + x + 0.3 * rng.standard_normal(x.shape),
-        "logistic": lambda: (rng.random(x.shape) < 1 / (1 + np.exp(-2 * x))).astype(np.float64),
-        "poisson": lambda: rng.poisson(np.exp(1 + x)).astype(np.float64),
-    }
-    return rated(make[loss](), rng.random(x.shape) < 0.5)
-
-
-def small(**options: Any) -> ExplicitConfig:
-    return ExplicitConfig(**{"embedding_dim": 4, "epochs": 3, "batch_size": 256, **options})
-
-
-def predicted(factors: Factors) -> Matrix:
-    w, h = factors.user_factors.astype(np.float64), factors.item_factors.astype(np.float64)
-    biases = np.add.outer(factors.user_biases.astype(np.float64), factors.item_biases.astype(np.float64))
-    return factors.global_mean + biases + w @ h.T
-
-
-def rmse(values: Matrix, other: Matrix, where: Mask) -> float:
-    return float(np.sqrt(np.mean(np.square(values - other)[where])))
-
-
-def cells(interactions: Interactions) -> tuple[Any, Any]:
-    return np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr)), interactions.item_indices
-
-
-def assert_same_bytes(a: Factors, b: Factors) -> None:
-    for name in ("user_factors", "item_factors", "user_biases", "item_biases"):
-        assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), name
-    assert (a.train_loss, a.global_mean, a.fold_in) == (b.train_loss, b.global_mean, b.fold_in)
-
-
-# What the model learns
+def _no_items() -> ItemSide:
+    return ItemSide(np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.float32))
 
 
 def test_ratings_of_low_rank_are_recovered_in_the_cells_that_were_not_seen(rng: np.random.Generator) -> None:
@@ -162,9 +106,6 @@ def test_the_logged_loss_is_the_mean_squared_error_of_ratings(rng: np.random.Gen
     assert factors.train_loss == pytest.approx(float(interactions.weights.var()), rel=0.02)
 
 
-# The gradients and the exact rows
-
-
 @every_loss
 @given(x=st.floats(-8, 8), y=st.sampled_from([0.0, 1.0, 3.0]))
 def test_slope_and_curvature_are_the_derivatives_of_the_loss(loss: str, x: float, y: float) -> None:
@@ -205,128 +146,6 @@ def test_the_first_step_goes_down_the_gradient_of_the_documented_objective(loss:
     for table, start, g in zip(tables, before, gradients, strict=True):
         expected = start - lr * g / g.square().mean(dim=1, keepdim=True).sqrt()
         torch.testing.assert_close(table.values.double(), expected.detach(), rtol=1e-3, atol=1e-4 * lr)
-
-
-def _no_items() -> ItemSide:
-    return ItemSide(np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.float32))
-
-
-@pytest.mark.parametrize("biases", [True, False])
-def test_every_user_is_the_solution_of_a_dense_ridge_regression(biases: bool, rng: np.random.Generator) -> None:
-    interactions = ratings_for("squared", rng)
-    config = small(biases=biases, regularization=0.2)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
-    n0 = EXPLICIT.row_system(config, factors.item_side).frequency_offset
-    for user in range(interactions.n_users):
-        own = slice(*interactions.indptr[user : user + 2])
-        items, ratings = interactions.item_indices[own], interactions.weights[own].astype(np.float64)
-        x = factors.item_factors[items].astype(np.float64)
-        x = np.column_stack([x, np.ones(len(items))]) if biases else x
-        A = x.T @ x + 0.2 * (len(items) + n0) * np.eye(x.shape[1])
-        solved = np.linalg.solve(A, x.T @ (ratings - factors.global_mean - factors.item_biases[items]))
-        np.testing.assert_allclose(factors.user_factors[user], solved[:4], atol=1e-5)
-        assert factors.user_biases[user] == pytest.approx(solved[4] if biases else 0.0, abs=1e-5)
-
-
-@every_loss
-@pytest.mark.parametrize("options", [{}, {"biases": False}, {"regularization": 1e-3}], ids=str)
-def test_folding_a_training_user_in_gives_the_stored_row(
-    loss: str, options: dict[str, Any], rng: np.random.Generator
-) -> None:
-    interactions = ratings_for(loss, rng)
-    config = small(loss=loss, **options)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0, threads=2)
-    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
-    folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
-    np.testing.assert_allclose(user_factors, factors.user_factors, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(predicted(folded), predicted(factors), rtol=1e-4, atol=1e-4)
-
-
-def test_without_a_penalty_a_folded_in_user_fits_the_history_as_the_stored_one_does(rng: np.random.Generator) -> None:
-    """Also with fewer ratings than unknowns, where the system is singular."""
-    interactions = interactions_from_rows(
-        [[0, 1], [1, 2, 3, 4, 5, 6, 7], [0, 2, 4, 6, 7, 8, 9]], n_items=10, weights=[[1, 5], [*range(7)], [*range(7)]]
-    )
-    config = small(regularization=0.0)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
-    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
-    folded = replace(factors, user_factors=user_factors, user_biases=user_biases)
-    u, i = cells(interactions)
-    np.testing.assert_allclose(predicted(folded)[u, i], predicted(factors)[u, i], atol=1e-3)
-    np.testing.assert_allclose(predicted(factors)[0, [0, 1]], [1, 5], atol=1e-3)
-
-
-@every_loss
-@pytest.mark.parametrize("regularization", [1e-30, 1e-17])
-def test_a_penalty_that_is_lost_in_rounding_is_as_good_as_none(
-    loss: str, regularization: float, rng: np.random.Generator
-) -> None:
-    """Trap: a user of one rating has a singular system, which a penalty far below its rounding does not mend."""
-    values = rng.integers(0, 2, (6, 9)).astype(np.float64)
-    interactions = rated(values, np.arange(9) <= np.arange(6)[:, None])
-    config = small(loss=loss, regularization=regularization, biases=False, epochs=1)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
-    user_factors, _ = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
-    folded = predicted(replace(factors, user_factors=user_factors))
-    mean = LOSSES[loss].mean
-    u, i = cells(interactions)
-    for rows in (predicted(factors), folded):
-        assert np.isfinite(rows).all()
-        # One rating, and so one equation: it is met.
-        assert float(mean(torch.tensor(rows[0, 0]))) == pytest.approx(values[0, 0], abs=1e-3)
-    np.testing.assert_allclose(
-        mean(torch.from_numpy(folded[u, i])), mean(torch.from_numpy(predicted(factors)[u, i])), atol=1e-3
-    )
-
-
-def test_a_row_is_solved_from_a_count_that_is_far_beyond_what_is_expected_at_first() -> None:
-    """Trap: a Newton step from exp(0) to 1e20 must be halved more than sixty times."""
-    items = ItemSide(np.array([[1.0], [1.0]], dtype=np.float32), np.zeros(2, dtype=np.float32))
-    config = small(loss="poisson", embedding_dim=1, biases=False, regularization=0.0)
-    system = EXPLICIT.row_system(config, items)
-    history = interactions_from_rows([[0]], n_items=2, weights=[[1e20]]).by_user()
-    solved, _ = solve_rows(system, history, threads=1)
-    assert solved[0, 0] == pytest.approx(np.log(1e20), abs=1e-3)
-    assert fold_in(system, history)[0][0, 0] == pytest.approx(np.log(1e20), abs=1e-3)
-
-
-def test_histories_longer_than_a_chunk_and_users_without_ratings_are_solved(rng: np.random.Generator) -> None:
-    values = rng.standard_normal((4, 1500)) + 3
-    observed = np.ones(values.shape, dtype=bool)
-    observed[1, 3:], observed[2] = False, False
-    interactions = rated(values, observed)
-    config = small(epochs=1)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
-    user_factors, user_biases = fold_in(EXPLICIT.row_system(config, factors.item_side), interactions.by_user())
-    np.testing.assert_allclose(user_factors, factors.user_factors, atol=1e-5)
-    np.testing.assert_allclose(user_biases, factors.user_biases, atol=1e-5)
-    assert not factors.user_factors[2].any() and factors.user_biases[2] == 0
-
-
-@every_loss
-def test_a_row_is_the_minimum_whatever_the_scale_of_its_values(loss: str, rng: np.random.Generator) -> None:
-    """Trap: a whole Newton step may overshoot; here counts reach thousands, far from exp(0)."""
-    interactions = ratings_for(loss, rng)
-    if loss == "poisson":
-        grown = interactions.weights.copy()
-        grown[::7] *= 1000
-        interactions = replace(interactions, weights=grown)
-    config = small(loss=loss, regularization=0.001, epochs=2)
-    factors = EXPLICIT.fit(interactions, config=config, random_state=0)
-    system = EXPLICIT.row_system(config, factors.item_side)
-    u, i = cells(interactions)
-    x = torch.from_numpy(predicted(factors)[u, i])
-    slope = (LOSSES[loss].mean(x) - torch.from_numpy(interactions.weights.astype(np.float64))).numpy()
-    penalties = system.penalties(interactions.by_user().counts)
-    gradient = np.zeros((interactions.n_users, 5))
-    columns = np.column_stack([factors.item_factors[i].astype(np.float64), np.ones(len(i))])
-    np.add.at(gradient, u, slope[:, None] * columns)
-    rows = np.column_stack([factors.user_factors, factors.user_biases]).astype(np.float64)
-    size = np.maximum(1.0, np.bincount(u, weights=interactions.weights))[:, None]
-    assert np.abs((gradient + penalties[:, None] * rows) / size).max() < 1e-5
-
-
-# Training
 
 
 @every_loss
@@ -421,9 +240,6 @@ def test_ratings_that_are_all_alike_are_predicted_as_such(loss: str, rating: flo
     np.testing.assert_allclose(means, rating, rtol=0.05, atol=0.15)
 
 
-# Labels
-
-
 def test_a_label_of_minus_one_counts_as_zero(rng: np.random.Generator) -> None:
     zeros = ratings_for("logistic", rng)
     minus = replace(zeros, weights=np.where(zeros.weights == 0, -1, 1).astype(np.float32))
@@ -476,80 +292,6 @@ def test_one_label_alone_is_refused(like_above: float, said: str) -> None:
     interactions = interactions_from_rows([[0, 1]], n_items=2, weights=[[1, 4.7]])
     with pytest.raises(UserError, match=re.escape(f"like_above={like_above:g} {said}") + ".*between 1 and 4.7"):
         EXPLICIT.resolved(small(loss="logistic", like_above=like_above), interactions=interactions)
-
-
-# The configuration
-
-rates = st.floats(1e-8, 1e3)
-
-
-@given(stages=st.lists(st.tuples(rates, st.integers(1, 50)), min_size=1, max_size=5), spaces=st.sampled_from(["", " "]))
-def test_a_schedule_reads_as_it_is_written(stages: list[tuple[float, int]], spaces: str) -> None:
-    schedule = Schedule.parse(f"{spaces},{spaces}".join(f"{rate!r}{spaces}x{epochs}" for rate, epochs in stages))
-    planned = [rate for rate, epochs in stages for _ in range(epochs)]
-    assert schedule.epochs == len(planned)
-    assert [schedule.at(epoch) for epoch in range(1, len(planned) + 1)] == planned
-
-
-@given(rate=rates, epoch=st.integers(1, 10_000))
-def test_a_number_is_the_rate_of_every_epoch(rate: float, epoch: int) -> None:
-    schedule = Schedule.parse(repr(rate))
-    assert schedule.epochs is None and schedule.at(epoch) == rate
-
-
-@given(text=st.text(alphabet="0123456789.x×,e+- ainf", max_size=12))
-def test_any_text_is_a_schedule_of_positive_finite_rates_or_refused(text: str) -> None:
-    try:
-        schedule = Schedule.parse(text)
-    except UserError as error:
-        assert repr(text) in str(error)
-    else:
-        assert all(0 < rate < float("inf") and (epochs is None or epochs > 0) for rate, epochs in schedule.stages)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"learning_rate": "fast"}, r"learning_rate='fast': 'fast' is no learning rate; give a number such as 0.05"),
-        ({"learning_rate": "0.1x5,0.01"}, r"'0.01' does not say for how many epochs.*as in 0.01x10"),
-        ({"learning_rate": "0"}, r"must be above 0 and finite, not 0"),
-        ({"learning_rate": "0.1x5,-1x2"}, r"must be above 0 and finite, not -1"),
-        ({"learning_rate": "1e999"}, r"must be above 0 and finite, not 1e999"),
-        ({"learning_rate": "0.1x0"}, r"'0.1x0' has no epochs"),
-        ({"learning_rate": "0.1x5,"}, r"'' is no learning rate"),
-        ({"learning_rate": "0.1x5", "epochs": 6}, r"epochs=6 and learning_rate='0.1x5' disagree: the schedule has 5"),
-        ({"learning_rate": "0.1x99999,0.01x9999"}, r"the schedule has 109998 epochs: give at most 100,000"),
-        ({"loss": "hinge"}, r"loss='hinge' is out of range.*squared, regression, logistic, poisson"),
-        ({"like_above": 3.0}, r"like_above=3 makes labels, and loss=squared fits none: add loss=logistic"),
-        ({"like_above": 3.0, "loss": "poisson"}, r"loss=poisson fits none"),
-        ({"regularization": -1.0}, r"regularization=-1.0 is out of range"),
-    ],
-    ids=str,
-)
-def test_a_configuration_that_makes_no_sense_is_refused_with_the_remedy(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        ExplicitConfig(**options)
-
-
-def test_epochs_are_those_given_or_of_the_schedule_or_the_default(rng: np.random.Generator) -> None:
-    interactions = ratings_for("squared", rng)
-
-    def resolved(**options: Any) -> int | None:
-        return EXPLICIT.resolved(ExplicitConfig(**options), interactions=interactions).epochs
-
-    assert resolved() == DEFAULT_EPOCHS
-    assert resolved(epochs=7) == 7
-    assert resolved(learning_rate="0.1x3,0.01x4") == 7
-    assert resolved(learning_rate="0.1x3,0.01x4", epochs=7) == 7
-
-
-def test_regression_is_another_name_of_the_squared_loss() -> None:
-    assert ExplicitConfig(loss="regression") == ExplicitConfig(loss="squared")
-
-
-def test_a_learning_rate_may_be_a_number() -> None:
-    given_as_number: dict[str, Any] = {"learning_rate": 0.1}
-    assert ExplicitConfig(**given_as_number) == ExplicitConfig(learning_rate="0.1")
 
 
 def test_the_feedback_of_counts_cannot_be_negative() -> None:
