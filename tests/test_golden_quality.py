@@ -13,7 +13,8 @@ import pytest
 from benchmarks import movielens, ratings
 from demo_data import read_ratings
 from factorbox.data.interactions import Interactions
-from factorbox.evaluation import Relevant, most_popular, ranking_metrics
+from factorbox.evaluation.popularity import most_popular
+from factorbox.evaluation.ranking import Relevant, ranking_metrics
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm, Factors
 from factorbox.recommend.fold_in import fold_in

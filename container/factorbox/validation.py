@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from factorbox.data.splits import Split
 from factorbox.errors import UserError
-from factorbox.evaluation import Relevant, ranking_metrics, rating_metrics, top_items_matrix
+from factorbox.evaluation.ranking import Relevant, ranking_metrics, top_items_matrix
+from factorbox.evaluation.rating import rating_metrics
 from factorbox.models.base import Algorithm, Factors, Link
 from factorbox.models.rating_losses import fitted_values
 from factorbox.options import check_ranges, option

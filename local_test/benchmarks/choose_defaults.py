@@ -25,7 +25,8 @@ from benchmarks import movielens, ratings
 from factorbox.contract.hyperparameters import Hyperparameters
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
-from factorbox.evaluation import Relevant, most_popular, ranking_metrics
+from factorbox.evaluation.popularity import most_popular
+from factorbox.evaluation.ranking import Relevant, ranking_metrics
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Factors
 from factorbox.options import options_of

@@ -31,7 +31,7 @@ from benchmarks import movielens
 from benchmarks.choose_defaults import TRAINING_PARTS, given_values
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
-from factorbox.evaluation import Relevant
+from factorbox.evaluation.ranking import Relevant
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Factors
 from factorbox.models.sampled import SampledFactorization

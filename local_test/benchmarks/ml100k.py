@@ -15,7 +15,8 @@ import time
 import numpy as np
 
 from benchmarks import movielens
-from factorbox.evaluation import RankingMetrics, most_popular, ranking_metrics
+from factorbox.evaluation.popularity import most_popular
+from factorbox.evaluation.ranking import RankingMetrics, ranking_metrics
 from factorbox.models import ALGORITHMS
 
 PUBLISHED = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
-from factorbox.evaluation import RankingMetrics, Relevant, ranking_metrics, top_items_matrix
+from factorbox.evaluation.ranking import RankingMetrics, Relevant, ranking_metrics, top_items_matrix
 from factorbox.models.base import Factors
 from factorbox.recommend.lists import Lists, taken
 from factorbox.recommend.network_ranking import candidates_of

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks import movielens
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
-from factorbox.evaluation import RatingMetrics, rating_metrics
+from factorbox.evaluation.rating import RatingMetrics, rating_metrics
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Epoch, Factors, Watch
 

@@ -10,7 +10,9 @@ import pytest
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
-from factorbox.evaluation import NO_ITEM, Relevant, most_popular, ranking_metrics, rating_metrics, top_items_matrix
+from factorbox.evaluation.popularity import most_popular
+from factorbox.evaluation.ranking import NO_ITEM, Relevant, ranking_metrics, top_items_matrix
+from factorbox.evaluation.rating import rating_metrics
 
 
 def relevant_sets(sets: list[set[int]]) -> Relevant:

@@ -1,4 +1,4 @@
-"""How good a model is: metrics at k of rankings, errors of predicted ratings, and the ranking by popularity alone.
+"""How good rankings are: metrics at k.
 
 Every metric of a ranking is a mean over the users who have at least one held-out item. For one user, R is the
 set of held-out items, and rel(p) is 1 where the item at position p of the user's ranking is in R, else 0.
@@ -7,13 +7,11 @@ Rankings come without the items of training, and may be shorter than k: a missin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 
 NO_ITEM = -1
@@ -131,61 +129,6 @@ def ranking_metrics(
     )
 
 
-@dataclass(frozen=True)
-class RatingMetrics:
-    """Errors over all held-out pairs, each pair counted once, whatever its user.
-
-    Attributes
-    ----------
-    rmse
-        √( Σ (r̂ − r)² / n ), in units of the ratings.
-    mae
-        Σ |r̂ − r| / n, in units of the ratings.
-    pairs
-        n.
-    """
-
-    rmse: float
-    mae: float
-    pairs: int
-
-
-def rating_metrics(predicted: NDArray[np.floating], observed: NDArray[np.floating]) -> RatingMetrics:
-    """Measure predicted ratings against those that were observed.
-
-    Parameters
-    ----------
-    predicted
-        (pairs,): r̂, the score of each pair as an answer shows it.
-    observed
-        (pairs,): r.
-
-    Raises
-    ------
-    UserError
-        Where there is no pair, the lengths differ, or a value is not finite. A pair that a model cannot predict has
-        the score NaN, and leaving it out would compare models over different pairs: predict it by something else, or
-        leave it out for every model.
-    """
-    if predicted.shape != observed.shape or predicted.ndim != 1:
-        raise UserError(
-            f"{predicted.shape} predictions and {observed.shape} ratings are no pairs: give two vectors of one length"
-        )
-    if not len(predicted):
-        raise UserError("no pair to evaluate: hold out some ratings")
-    for name, values in (("predictions", predicted), ("ratings", observed)):
-        bad = len(values) - int(np.count_nonzero(np.isfinite(values)))
-        if bad:
-            raise UserError(
-                f"{bad} of {len(values)} {name} are not finite: a model has no score for users and items that it does"
-                " not know; leave those pairs out, or predict them by a mean"
-            )
-    errors = predicted.astype(np.float64) - observed.astype(np.float64)
-    return RatingMetrics(
-        rmse=float(np.sqrt(np.mean(np.square(errors)))), mae=float(np.mean(np.abs(errors))), pairs=len(errors)
-    )
-
-
 def top_items_matrix(indptr: NDArray[np.int64], item_indices: NDArray[np.integer], *, k: int) -> NDArray[np.int64]:
     """Lay rankings of different lengths, one after the other, into rows of k items.  # (rows, k).
 
@@ -195,24 +138,6 @@ def top_items_matrix(indptr: NDArray[np.int64], item_indices: NDArray[np.integer
     columns = np.arange(k)
     present = columns < np.diff(indptr)[:, None]
     rows[present] = item_indices[(indptr[:-1, None] + columns)[present]]
-    return rows
-
-
-def most_popular(
-    interactions: Interactions, *, user_indices: NDArray[np.integer] | Sequence[int], k: int
-) -> NDArray[np.int64]:
-    """Rank for each user the items that most users have, without those the user has.  # (rows, k).
-
-    Ties go to the lower item index; `NO_ITEM` where a user has fewer than k items left.
-    """
-    popularity = np.bincount(interactions.item_indices, minlength=interactions.n_items)
-    order = np.argsort(-popularity, kind="stable")
-    rows = np.full((len(user_indices), k), NO_ITEM, dtype=np.int64)
-    for row, user_index in enumerate(user_indices):
-        seen = interactions.items_of(int(user_index))
-        head = order[: k + len(seen)]  # at least k of them are unseen, if k are left at all
-        unseen = head[~np.isin(head, seen)][:k]
-        rows[row, : len(unseen)] = unseen
     return rows
 
 

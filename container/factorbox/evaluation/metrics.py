@@ -1,0 +1,77 @@
+"""Every metric that a job reports: its name, what it is, and which of two values is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ranking", "rating"]
+"""What a metric judges: the items at the top of a ranking, or predicted ratings."""
+
+Part = Literal["validation", "most_popular", "mean_ratings"]
+"""Whose value it is: the model's, that of the ranking by popularity, or that of means and biases alone."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name
+        As in `ndcg@10`, without the part.
+    meaning
+        A sentence with the formula, for tables.
+    kind
+        What it judges.
+    larger_is_better
+        Whether a larger value is better.
+    """
+
+    name: str
+    meaning: str
+    kind: Kind
+    larger_is_better: bool
+
+    @property
+    def baseline(self) -> Part:
+        """What the model's value stands beside."""
+        return "most_popular" if self.kind == "ranking" else "mean_ratings"
+
+    @property
+    def log_name(self) -> str:
+        """The model's value in log, manifest and metric definitions, as in `validation:ndcg@10`."""
+        return f"validation:{self.name}"
+
+    @property
+    def baseline_name(self) -> str:
+        """The baseline's value there, as in `most_popular:ndcg@10`."""
+        return f"{self.baseline}:{self.name}"
+
+
+K = 10
+"""Length of the rankings that a job is measured by."""
+
+
+def ranking_metrics_at(k: int) -> tuple[Metric, ...]:
+    """Return the metrics of rankings of length k, the objective first."""
+    return (
+        Metric(f"ndcg@{k}", "Discounted hits, as a share of those of a perfect ranking.", "ranking", True),
+        Metric(f"precision@{k}", f"Hits / {k}.", "ranking", True),
+        Metric(f"recall@{k}", "Hits / held-out items.", "ranking", True),
+        Metric(f"map@{k}", "Mean precision at the hits, over all held-out items.", "ranking", True),
+        Metric(f"mrr@{k}", "1 / position of the first hit, 0 without one.", "ranking", True),
+        Metric(f"hit_rate@{k}", "Share of users with a hit.", "ranking", True),
+        Metric("auc", "Chance that a held-out item is ranked above another unseen one.", "ranking", True),
+        Metric(f"coverage@{k}", "Share of the catalogue that is in anybody's ranking.", "ranking", True),
+    )
+
+
+RATING_METRICS = (
+    Metric("rmse", "Root of the mean squared error of predicted ratings.", "rating", False),
+    Metric("mae", "Mean absolute error of predicted ratings.", "rating", False),
+)
+"""The metrics of predicted ratings, the objective first."""
+
+METRICS = (*ranking_metrics_at(K), *RATING_METRICS)
+"""All that a training job may report."""

@@ -1,0 +1,1 @@
+"""The report of a job: a page for people and its numbers for programs."""
