@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, timedelta, timezone
@@ -41,6 +42,14 @@ def span_of(batches: list[Batch]) -> tuple[int, int] | None:
     return (min(first for first, _ in times), max(last for _, last in times)) if times else None
 
 
+def days_of(batches: list[Batch]) -> dict[int, int]:
+    counted: Counter[int] = Counter()
+    for batch in batches:
+        if batch.activity is not None:
+            counted.update(dict(zip(batch.activity.days.tolist(), batch.activity.counts.tolist(), strict=True)))
+    return dict(counted)
+
+
 def read_fast(
     data: bytes, *, options: ReadOptions, executor: Executor, block_bytes: int, feedback: Feedback = IMPLICIT
 ) -> list[Batch] | None:
@@ -51,6 +60,7 @@ def read_fast(
             name="x.csv",
             options=options,
             feedback=feedback,
+            keep_times=True,
             executor=executor,
             block_bytes=block_bytes,
         )
@@ -59,7 +69,7 @@ def read_fast(
 
 
 def read_strict(data: bytes, *, options: ReadOptions, feedback: Feedback) -> list[Batch]:
-    return list(csv_strict.parse(io.BytesIO(data), name="x.csv", options=options, feedback=feedback))
+    return list(csv_strict.parse(io.BytesIO(data), name="x.csv", options=options, feedback=feedback, keep_times=True))
 
 
 def agree(
@@ -78,6 +88,7 @@ def agree(
     strict = read_strict(data, options=options, feedback=feedback)
     assert rows_of(fast) == rows_of(strict)
     assert span_of(fast) == span_of(strict)
+    assert days_of(fast) == days_of(strict)
     assert sum(batch.dropped for batch in fast) == sum(batch.dropped for batch in strict)
     return True
 
@@ -260,11 +271,16 @@ def test_fast_accepts_the_range_of_each_kind_of_feedback(
         assert accepted is (feedback in feedbacks_that_take_it)
 
 
-def test_only_ratings_keep_the_time_of_each_row(executor: Executor) -> None:
+def test_the_time_of_each_row_is_kept_where_it_is_wanted(executor: Executor) -> None:
     data = b"user_id,item_id,rating,timestamp\na,b,1,1700000000\nc,d,2,1700000000.25\n"
-    for feedback, times in ((IMPLICIT, [None, None]), (RATINGS, [1_700_000_000_000_000, 1_700_000_000_250_000])):
-        batches = read_fast(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16, feedback=feedback)
-        assert batches is not None and [row[-1] for row in rows_of(batches)] == times
+    for keep_times, times in ((False, [None, None]), (True, [1_700_000_000_000_000, 1_700_000_000_250_000])):
+        how: Any = dict(name="x.csv", options=ReadOptions(), feedback=IMPLICIT, keep_times=keep_times)
+        for batches in (
+            csv_fast.parse(io.BytesIO(data), **how, executor=executor),
+            list(csv_strict.parse(io.BytesIO(data), **how)),
+        ):
+            assert [row[-1] for row in rows_of(batches)] == times
+            assert span_of(batches) == (1_700_000_000_000_000, 1_700_000_000_250_000)
 
 
 def test_fast_accepts_the_same_rows_in_blocks_of_any_size(executor: Executor) -> None:

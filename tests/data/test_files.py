@@ -58,6 +58,39 @@ def test_a_channel_that_is_a_link_is_read(tmp_path: Path) -> None:
     assert names(tmp_path / "training") == ["a.csv"]
 
 
+def test_a_single_file_is_all_there_is_whatever_its_name(tmp_path: Path) -> None:
+    put(tmp_path / "other.csv")
+    for name in ("_part.csv", ".hidden", "plain"):
+        (source,) = channel_files(put(tmp_path / name))
+        assert (source.name, source.path, kind_of(source)) == (name, tmp_path / name, "csv")
+
+
+def test_a_path_that_is_not_there_is_refused_with_what_may_be(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no data: the file .*/x\.csv does not exist; check the path: it takes CSV"):
+        channel_files(tmp_path / "x.csv")
+    channel = r"or give the training job a channel named 'training': it takes CSV"
+    with pytest.raises(UserError, match=rf"no data: the folder .*/training does not exist; check the path, {channel}"):
+        channel_files(tmp_path / "training")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "a.csv is empty: give it a header and rows"),
+        (
+            b"PK\x03\x04..",
+            "a.csv is a zip archive (or an Excel workbook): unpack it, or export it as CSV; expected are CSV",
+        ),
+    ],
+)
+def test_errors_of_a_single_file_do_not_talk_of_a_channel(tmp_path: Path, data: bytes, message: str) -> None:
+    (source,) = channel_files(put(tmp_path / "a.csv", data))
+    with pytest.raises(UserError) as caught:
+        kind_of(source)
+    assert str(caught.value).startswith(message)
+    assert "channel" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("denied", "method"), [("training", "is_dir"), ("training", "stat"), ("training/x", "stat")])
 def test_a_folder_that_cannot_be_entered_is_a_platform_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: str, method: str

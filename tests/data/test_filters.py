@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -107,6 +108,15 @@ def test_filters_keep_what_brute_force_keeps(pairs: Pairs, min_rating: float | N
 
 def counted(condition: str, pairs: set[tuple[str, str]]) -> Kept:
     return Kept(condition, len(pairs), users=len({user for user, _ in pairs}), items=len({item for _, item in pairs}))
+
+
+def test_pairs_that_filters_keep_have_their_times() -> None:
+    pairs = {("a", "p"): 1.0, ("b", "p"): 1.0, ("b", "q"): 1.0, ("c", "r"): 1.0, ("d", "p"): 1.0}
+    times = np.arange(len(pairs)) * 10
+    before = replace(interactions_of(pairs), times=times)
+    after, _ = apply_filters(before, options=FilterOptions(min_item_interactions=2), min_rating=None, has_weights=True)
+    assert list(pairs_of(after)) == [("a", "p"), ("b", "p"), ("d", "p")]
+    assert after.times is not None and after.times.tolist() == [0, 10, 40]
 
 
 def test_filters_are_not_repeated_on_what_they_left() -> None:

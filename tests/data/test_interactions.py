@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,3 +115,67 @@ def test_users_and_items_without_rows_are_kept() -> None:
     built = build([(1, 2, 5.0)])
     assert built.indptr.tolist() == [0, 0, 1, 1]
     assert (built.n_users, built.n_items) == (3, 4)
+
+
+timed_rows = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 3), st.floats(1e-9, 1e9), st.integers(-(10**16), 10**16)), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(entries=timed_rows, latest=st.booleans(), cut=st.integers(0, 40))
+def test_the_time_of_a_pair_is_that_of_its_latest_row_and_changes_nothing_else(
+    entries: list[tuple[int, int, float, int]], latest: bool, cut: int
+) -> None:
+    users, items = (np.array([entry[k] for entry in entries], dtype=np.int64) for k in (0, 1))
+    weights = np.array([entry[2] for entry in entries], dtype=np.float32)
+    times = np.array([entry[3] for entry in entries], dtype=np.int64)
+    expected: dict[tuple[int, int], int] = {}
+    for user, item, _, time in entries:
+        expected[user, item] = max(time, expected.get((user, item), time))
+    options: Any = dict(user_indices=users, item_indices=items, weights=weights, times=times, latest=latest)
+    plain = Interactions.from_pairs(USERS, ITEMS, **options)
+    kept = Interactions.from_pairs(USERS, ITEMS, **options, keep_times=True)
+    assert plain.times is None and kept.times is not None
+    pairs = [(user, int(item)) for user in range(3) for item in kept.items_of(user)]
+    assert dict(zip(pairs, kept.times.tolist(), strict=True)) == expected
+    assert kept.times.dtype == np.int64
+
+    parts = Interactions.from_blocks(
+        USERS,
+        ITEMS,
+        blocks=[Block(users[part], items[part], weights[part], times[part]) for part in (slice(cut), slice(cut, None))],
+        rows_per_user=np.bincount(users, minlength=3),
+        latest=latest,
+        keep_times=True,
+    )
+    assert parts.times is not None and parts.times.tobytes() == kept.times.tobytes()
+    for name in ("indptr", "item_indices", "weights"):
+        assert getattr(plain, name).tobytes() == getattr(kept, name).tobytes() == getattr(parts, name).tobytes()
+
+
+@given(entries=timed_rows.filter(bool), seed=st.integers(0, 99), with_times=st.booleans())
+def test_chosen_pairs_keep_their_user_item_weight_and_time(
+    entries: list[tuple[int, int, float, int]], seed: int, with_times: bool
+) -> None:
+    whole = Interactions.from_pairs(
+        USERS,
+        ITEMS,
+        user_indices=np.array([entry[0] for entry in entries]),
+        item_indices=np.array([entry[1] for entry in entries]),
+        weights=np.array([entry[2] for entry in entries]),
+        times=np.array([entry[3] for entry in entries]),
+        latest=True,
+        keep_times=with_times,
+    )
+    chosen = np.random.default_rng(seed).random(whole.n_pairs) < 0.5
+    some = whole.only(chosen)
+    users = np.repeat(np.arange(3), np.diff(whole.indptr))
+    assert np.repeat(np.arange(3), np.diff(some.indptr)).tolist() == users[chosen].tolist()
+    assert some.item_indices.tolist() == whole.item_indices[chosen].tolist()
+    assert some.weights.tolist() == whole.weights[chosen].tolist()
+    assert (some.times is None) == (not with_times)
+    if some.times is not None and whole.times is not None:
+        assert some.times.tolist() == whole.times[chosen].tolist()
+    assert (some.user_ids, some.item_ids) == (whole.user_ids, whole.item_ids)
+    assert whole.count_by_user(chosen).tolist() == np.bincount(users[chosen], minlength=3).tolist()

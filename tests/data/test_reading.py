@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factorbox.data.feedback import IMPLICIT, RATINGS, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.data.reading import ReadOptions, ReadSummary, read_interactions
 from factorbox.errors import PlatformError, UserError
@@ -110,6 +113,52 @@ def test_times_of_all_kinds_give_the_span(tmp_path: Path) -> None:
     _, summary = read(tmp_path)
     assert summary.first_time == datetime(2000, 12, 31, 22, 12, 40, tzinfo=UTC)
     assert summary.last_time == datetime(2024, 5, 31, 6, tzinfo=UTC)
+
+
+def test_rows_kept_are_counted_by_day_over_all_files(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a_csv="user,item,rating,timestamp\na,p,5,0\na,q,5,86399\nb,p,1,86400\nb,q,5,172800\n",
+        b_csv="user,item,rating,unix_timestamp\na,p,5,1970-01-03T23:59:59Z\na,p,5,1969-12-31\n",
+        c_csv="user,item,rating\nc,p,5\n",
+    )
+    _, summary = read(tmp_path, min_rating=3)
+    assert summary.activity is not None
+    assert summary.activity.days.tolist() == [-1, 0, 2]
+    assert summary.activity.counts.tolist() == [1, 2, 2]
+    assert read(write(tmp_path / "plain", a_csv="user,item\na,p\n"))[1].activity is None
+
+
+@pytest.mark.parametrize("feedback", [IMPLICIT, RATINGS])
+def test_times_are_kept_where_they_are_wanted(tmp_path: Path, feedback: Feedback) -> None:
+    write(
+        tmp_path,
+        a_csv="user,item,rating,timestamp\na,p,1,9\nb,q,2,4\na,p,3,7\n",
+        b_csv="user,item,rating,timestamp\na,q,1,1970-01-01T00:00:05.25Z\na,p,1,1970-01-01T00:00:08\n",
+    )
+    kept, summary = read_interactions(tmp_path, options=ReadOptions(), feedback=feedback, keep_times=True)
+    assert kept.times is not None
+    assert kept.times.tolist() == [9_000_000, 5_250_000, 4_000_000]
+    plain, same = read_interactions(tmp_path, options=ReadOptions(), feedback=feedback)
+    assert plain.times is None
+    assert pairs(plain) == pairs(kept)
+    assert (same.rows, same.repeated_rows) == (summary.rows, summary.repeated_rows) == (5, 2)
+
+
+def test_without_a_time_column_no_times_are_kept(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="user,item\na,p\n", b_csv="user,item\na,p\n")
+    assert read_interactions(tmp_path, options=ReadOptions(), keep_times=True)[0].times is None
+
+
+def test_files_with_and_without_times_do_not_mix_where_times_are_kept(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="user,item\na,p\n", b_csv="user,item,timestamp\na,p,5\n", c_csv="user,item\n")
+    with pytest.raises(UserError) as caught:
+        read_interactions(tmp_path, options=ReadOptions(), keep_times=True)
+    assert str(caught.value) == (
+        "b.csv has the time column 'timestamp' and a.csv has none: give all files one, or none, or choose a validation "
+        "that needs no times, such as stratified"
+    )
+    assert read(tmp_path)[0].n_pairs == 1
 
 
 @given(
@@ -237,7 +286,7 @@ def test_files_that_are_no_tables_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_channel_without_rows_is_refused_with_what_is_there(tmp_path: Path) -> None:
-    assert "does not exist; give the training job a channel named 'training'" in refusal(tmp_path / "training")
+    assert "or give the training job a channel named 'training': it takes CSV" in refusal(tmp_path / "training")
     empty = write(tmp_path / "training")
     assert "the channel 'training' holds nothing" in refusal(empty)
     (empty / "_SUCCESS").touch()
@@ -245,6 +294,26 @@ def test_a_channel_without_rows_is_refused_with_what_is_there(tmp_path: Path) ->
     assert "holds only .git/, _SUCCESS, which are skipped" in refusal(empty)
     write(empty, a_csv="user,item\n", b_csv="user,item")
     assert "no rows in the channel 'training': its 2 files hold column names only" in refusal(empty)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+def test_a_single_file_is_read_as_a_channel_that_holds_it_alone(tmp_path: Path, name: str) -> None:
+    write(tmp_path, b_csv="user,item,rating\nz,z,1\n")
+    text = b"user,item,rating\na,p,2\n"
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(io.BytesIO(text)), tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    data, summary = read(tmp_path / name)
+    assert pairs(data) == {("a", "p"): 2}
+    assert summary.files == 1
+
+
+def test_a_single_file_without_rows_is_refused_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path, a_csv="user,item,rating\n", b_csv="user,item,rating\na,p,2\n")
+    assert refusal(tmp_path / "a.csv").startswith("no rows in a.csv: it holds column names only; put at least one")
+    assert refusal(tmp_path / "b.csv", min_rating=3).startswith("min_rating=3 drops the only row of b.csv: give a")
+    assert "/gone.csv does not exist" in refusal(tmp_path / "gone.csv")
 
 
 def test_files_with_and_without_weights_do_not_mix(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from factorbox.data.activity import Activity, count_days
 from factorbox.data.columns import Columns
 from factorbox.data.feedback import Feedback
 from factorbox.data.folding import Block
@@ -52,9 +53,11 @@ class Batch:
     weights
         float32, (rows,); None without a weight column.
     times
-        int64, (rows,): microseconds since 1970; None without a time column, and where no rating depends on them.
+        int64, (rows,): microseconds since 1970; None without a time column, and where they are not wanted.
     span
         First and last moment in microseconds since 1970; None without a time column or without rows.
+    activity
+        Rows by day; None likewise.
     dropped
         Rows below `min_rating`, which are not in here.
     """
@@ -65,6 +68,7 @@ class Batch:
     weights: NDArray[np.float32] | None
     times: NDArray[np.int64] | None
     span: tuple[int, int] | None
+    activity: Activity | None
     dropped: int
 
     @property
@@ -82,7 +86,7 @@ def make_batch(
     times: NDArray[np.float64] | NDArray[np.int64] | None,
     to_microseconds: Callable[[NDArray[Any]], NDArray[np.int64]],
     min_rating: float | None,
-    feedback: Feedback,
+    keep_times: bool,
 ) -> Batch:
     """Drop the rows below `min_rating` and wrap up the others.
 
@@ -90,6 +94,9 @@ def make_batch(
     ----------
     times
         (rows,), in any unit; `to_microseconds` turns an array of them into microseconds.
+    keep_times
+        Whether the batch holds them: they choose between ratings of one pair, for instance. For all else the memory is
+        saved.
     """
     dropped = 0
     if weights is not None and min_rating is not None:
@@ -98,23 +105,21 @@ def make_batch(
         if dropped:
             users, items, weights = users.where(keep), items.where(keep), weights[keep]
             times = times[keep] if times is not None else None
-    span = None
-    if times is not None and len(times):
-        first, last = to_microseconds(np.array([times.min(), times.max()])).tolist()
-        span = first, last
+    moments = to_microseconds(times) if times is not None else None
+    span = (int(moments.min()), int(moments.max())) if moments is not None and len(moments) else None
     return Batch(
         columns=columns,
         users=users,
         items=items,
         weights=weights.astype(np.float32) if weights is not None else None,
-        # Times choose between ratings of one pair: for all else the memory is saved.
-        times=to_microseconds(times) if times is not None and feedback.kind == "ratings" else None,
+        times=moments if keep_times else None,
         span=span,
+        activity=count_days(moments, span=span) if moments is not None and span is not None else None,
         dropped=dropped,
     )
 
 
-def combine(batches: list[Batch], *, feedback: Feedback) -> Interactions:
+def combine(batches: list[Batch], *, feedback: Feedback, keep_times: bool = False) -> Interactions:
     """Build interactions from all batches of a data set, which have weights either all or none, and times likewise.
 
     The list is emptied on the way, so that at no time everything is held twice.
@@ -123,6 +128,8 @@ def combine(batches: list[Batch], *, feedback: Feedback) -> Interactions:
     ----------
     batches
         In reading order, which decides between ratings of one pair.
+    keep_times
+        Whether the interactions have times; all batches do then.
 
     Raises
     ------
@@ -149,7 +156,12 @@ def combine(batches: list[Batch], *, feedback: Feedback) -> Interactions:
             )
 
     return Interactions.from_blocks(
-        user_ids, item_ids, blocks=blocks(), rows_per_user=rows_per_user, latest=feedback.kind == "ratings"
+        user_ids,
+        item_ids,
+        blocks=blocks(),
+        rows_per_user=rows_per_user,
+        latest=feedback.kind == "ratings",
+        keep_times=keep_times,
     )
 
 

@@ -48,6 +48,7 @@ def parse(
     name: str,
     options: ReadOptions,
     feedback: Feedback,
+    keep_times: bool,
     executor: Executor,
     ahead: int = 2,
     block_bytes: int = BLOCK_BYTES,
@@ -56,7 +57,7 @@ def parse(
 
     Parameters
     ----------
-    stream, name, options, feedback
+    stream, name, options, feedback, keep_times
         As in the strict parser.
     executor
         Runs the tasks; pyarrow releases the GIL in them.
@@ -74,7 +75,7 @@ def parse(
     """
     blocks = _blocks(stream, block_bytes=block_bytes)
     first = next(blocks, b"").removeprefix(BOM)
-    task, body = _task(first, name=name, options=options, feedback=feedback)
+    task, body = _task(first, name=name, options=options, feedback=feedback, keep_times=keep_times)
     batches: list[Batch] = []
     kinds: set[str] = set()
     running: deque[Future[_Parsed]] = deque()
@@ -115,6 +116,7 @@ class _Task:
     options: ReadOptions
     rule: WeightRule
     time_type: pa.DataType | None
+    keep_times: bool
 
     def __call__(self, block: bytes) -> _Parsed:
         if not block.strip(b"\r\n"):
@@ -139,7 +141,7 @@ class _Task:
             times=times,
             to_microseconds=to_microseconds,
             min_rating=self.rule.min_rating,
-            feedback=self.rule.feedback,
+            keep_times=self.keep_times,
         )
         return _Parsed(batch=batch, time_kinds=frozenset({kind} - {"any"}))
 
@@ -182,7 +184,9 @@ def _blocks(stream: BinaryIO, *, block_bytes: int) -> Iterator[bytes]:
         yield rest
 
 
-def _task(block: bytes, *, name: str, options: ReadOptions, feedback: Feedback) -> tuple[_Task, bytes]:
+def _task(
+    block: bytes, *, name: str, options: ReadOptions, feedback: Feedback, keep_times: bool
+) -> tuple[_Task, bytes]:
     """Read the header of the first block; return what parses the rest, and the rest."""
     start, line = 0, 0
     while True:
@@ -201,7 +205,7 @@ def _task(block: bytes, *, name: str, options: ReadOptions, feedback: Feedback) 
     if "time" in columns.positions:
         time_type = _time_type(body, position=columns.positions["time"], options=options)
     rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
-    return _Task(columns=columns, options=options, rule=rule, time_type=time_type), body
+    return _Task(columns=columns, options=options, rule=rule, time_type=time_type, keep_times=keep_times), body
 
 
 def _fields(line: bytes, *, options: ReadOptions) -> list[str]:

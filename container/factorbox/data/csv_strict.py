@@ -45,7 +45,9 @@ class Dialect(csv.Dialect):
     strict = True
 
 
-def parse(stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedback) -> Iterator[Batch]:
+def parse(
+    stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedback, keep_times: bool
+) -> Iterator[Batch]:
     """Read one CSV file.
 
     Parameters
@@ -56,6 +58,8 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedba
         The file as errors name it.
     feedback
         What the weights are taken for.
+    keep_times
+        Whether the batches hold times.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedba
     rows_below = records(stream, name=name, delimiter=options.separator)
     line, header = next_header(rows_below, name=name)
     columns = find_columns(header, place=f"{name}, line {line}", options=options, feedback=feedback)
-    rows = _Rows(name=name, columns=columns, rule=WeightRule(feedback=feedback, min_rating=options.min_rating))
+    rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
+    rows = _Rows(name=name, columns=columns, rule=rule, keep_times=keep_times)
     for line, fields in rows_below:
         rows.add(fields, line=line)
         if rows.pending >= _BATCH_ROWS:
@@ -76,10 +81,11 @@ def parse(stream: BinaryIO, *, name: str, options: ReadOptions, feedback: Feedba
 class _Rows:
     """Checks the rows of one file and gathers them into batches."""
 
-    def __init__(self, *, name: str, columns: Columns, rule: WeightRule) -> None:
+    def __init__(self, *, name: str, columns: Columns, rule: WeightRule, keep_times: bool) -> None:
         self._name = name
         self._columns = columns
         self._rule = rule
+        self._keep_times = keep_times
         self._user, self._item = columns.positions["user"], columns.positions["item"]
         self._weight, self._time = columns.positions.get("weight"), columns.positions.get("time")
         self._time_kind = "any"
@@ -117,7 +123,7 @@ class _Rows:
             times=np.array(self._times, dtype=np.int64) if self._time is not None else None,
             to_microseconds=np.asarray,
             min_rating=self._rule.min_rating,
-            feedback=self._rule.feedback,
+            keep_times=self._keep_times,
         )
         self._clear()
         return batch

@@ -57,38 +57,58 @@ _SHOWN_NAMES = 8
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a channel: where it is, and its name relative to the channel, as errors show it."""
+    """One file to read.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    name
+        Its name relative to the channel, as errors show it.
+    alone
+        Whether it was given by itself instead of a channel.
+    """
 
     path: Path
     name: str
+    alone: bool = False
 
 
-def channel_files(folder: Path) -> list[Source]:
+def channel_files(path: Path) -> list[Source]:
     """List the files of a channel, in any sub-folder, by name.
 
     Those with a leading dot or underscore are skipped. Links are followed, and a folder that several of them lead to
     is read once.
 
+    Parameters
+    ----------
+    path
+        The folder of the channel; or a single file, whatever its name, which is then all there is.
+
     Raises
     ------
     UserError
-        Where the folder is missing or holds no such file.
+        Where there is nothing at the path, or no such file in the folder.
     PlatformError
         Where a folder cannot be read.
     """
     try:
-        there_is_one = folder.is_dir()
+        is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
-        raise unreadable(_printable(folder), error) from error
-    if not there_is_one:
+        raise unreadable(_printable(path), error) from error
+    if not exists:
+        kind, remedy = "folder", f", or give the training job a channel named {path.name!r}"
+        if path.suffix:
+            kind, remedy = "file", ""
         raise UserError(
-            f"no training data: the folder {_printable(folder)} does not exist; give the training job a channel "
-            f"named {folder.name!r} with {EXPECTED}"
+            f"no data: the {kind} {_printable(path)} does not exist; check the path{remedy}: it takes {EXPECTED}"
         )
-    sources, skipped = files_below(folder)
+    if not is_folder:
+        return [Source(path=path, name=_printable(path.name), alone=True)]
+    sources, skipped = files_below(path)
     if not sources:
         there = f"only {_listed(skipped)}, which are skipped" if skipped else "nothing"
-        raise UserError(f"no training data: the channel {folder.name!r} holds {there}; put into it {EXPECTED}")
+        raise UserError(f"no data: the channel {path.name!r} holds {there}; put into it {EXPECTED}")
     return sources
 
 
@@ -123,7 +143,7 @@ def kind_of(source: Source, *, expected: str = EXPECTED) -> Kind:
     Parameters
     ----------
     expected
-        What the channel takes, for errors.
+        What is read, for errors.
 
     Raises
     ------
@@ -135,19 +155,21 @@ def kind_of(source: Source, *, expected: str = EXPECTED) -> Kind:
     except OSError as error:
         raise unreadable(source.name, error) from error
     if not regular:
-        raise UserError(f"{source.name} is no regular file: remove it from the channel")
+        remedy = "give a file or a folder" if source.alone else "remove it from the channel"
+        raise UserError(f"{source.name} is no regular file: {remedy}")
     with opened(source) as stream:
         head, compressed = stream.read(_HEAD_BYTES), isinstance(stream, gzip.GzipFile)
     if not head:
-        raise UserError(f"{source.name} is empty: remove it, or give it a header and rows")
+        raise UserError(f"{source.name} is empty: {'' if source.alone else 'remove it, or '}give it a header and rows")
+    takes = f"expected are {expected}" if source.alone else f"the channel takes {expected}"
     for magic, what in _FOREIGN:
         if head.startswith(magic):
-            raise UserError(f"{source.name} is {what}; the channel takes {expected}")
+            raise UserError(f"{source.name} is {what}; {takes}")
     for look, what in _FOREIGN_LOOKS.items():
         if look.match(head):
-            raise UserError(f"{source.name} looks like {what}; the channel takes {expected}")
+            raise UserError(f"{source.name} looks like {what}; {takes}")
     if head.startswith(_TAR, _TAR_POSITION):
-        raise UserError(f"{source.name} is a tar archive: unpack it; the channel takes {expected}")
+        raise UserError(f"{source.name} is a tar archive: unpack it; {takes}")
     if head.startswith(_GZIP) and compressed:
         raise UserError(f"{source.name} is compressed with gzip twice: compress it once")
     if head.startswith(_PARQUET):

@@ -189,33 +189,24 @@ def _count(interactions: Interactions, kept: NDArray[np.bool_], *, condition: st
     return Kept(
         condition=condition,
         pairs=int(np.count_nonzero(kept)),
-        users=int(np.count_nonzero(_per_user(interactions, kept))),
+        users=int(np.count_nonzero(interactions.count_by_user(kept))),
         items=int(np.count_nonzero(has_pair)),
     )
 
 
-def _per_user(interactions: Interactions, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count the pairs of each user that are kept.  # (users,)."""
-    counts = np.zeros(interactions.n_users, dtype=np.int64)
-    some = np.flatnonzero(interactions.by_user().counts)
-    # The slice of a user without pairs would be read as one pair.
-    counts[some] = np.add.reduceat(kept, interactions.indptr[some], dtype=np.int64)
-    return counts
-
-
 def _selected(interactions: Interactions, kept: NDArray[np.bool_]) -> Interactions:
     """Return some of the pairs, and the users and items that have one of them."""
-    per_user = _per_user(interactions, kept)
-    items = interactions.item_indices[kept]
+    pairs = interactions.only(kept)
     has_pair = np.zeros(interactions.n_items, dtype=np.bool_)
-    has_pair[items] = True
+    has_pair[pairs.item_indices] = True
     new_index = np.cumsum(has_pair, dtype=np.int32) - np.int32(1)
-    return Interactions(
-        user_ids=_chosen(interactions.user_ids, per_user > 0),
-        item_ids=_chosen(interactions.item_ids, has_pair),
-        indptr=np.concatenate([[0], np.cumsum(per_user[per_user > 0])]).astype(np.int64),
-        item_indices=new_index[items],
-        weights=interactions.weights[kept],
+    counts = pairs.by_user().counts
+    return replace(
+        pairs,
+        user_ids=_chosen(pairs.user_ids, counts > 0),
+        item_ids=_chosen(pairs.item_ids, has_pair),
+        indptr=np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64),
+        item_indices=new_index[pairs.item_indices],
     )
 
 

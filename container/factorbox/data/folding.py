@@ -21,7 +21,7 @@ class Block(NamedTuple):
     weights
         float32, (rows,); each row counts as 1 without them.
     times
-        int64, (rows,), in any unit, for ratings.
+        int64, (rows,), in any unit.
     """
 
     users: NDArray[np.integer]
@@ -30,9 +30,16 @@ class Block(NamedTuple):
     times: NDArray[np.int64] | None = None
 
 
-def fold(
-    blocks: Iterable[Block], *, rows_per_user: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+class Folded(NamedTuple):
+    """Distinct pairs in rows by user, as in `Interactions`; without times where they are not kept."""
+
+    indptr: NDArray[np.int64]
+    item_indices: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    times: NDArray[np.int64] | None
+
+
+def fold(blocks: Iterable[Block], *, rows_per_user: NDArray[np.int64], keep_times: bool = False) -> Folded:
     """Gather the rows of each user, sort them by item, and add up those of one item.
 
     A row is packed into 64 bits, the item above the weight: weights are positive, so their bits order as they do,
@@ -45,29 +52,38 @@ def fold(
         All rows, in any order.
     rows_per_user
         (users,): how many there are of each user.
+    keep_times
+        Whether the time of each pair is wanted: that of its latest row. All blocks then have times.
 
     Returns
     -------
-    indptr, item_indices, weights
-        As in `Interactions`; a sum that float32 cannot hold is infinite.
+    Folded
+        A sum that float32 cannot hold is infinite.
     """
     bounds = _bounds(rows_per_user)
     packed = np.empty(bounds[-1], dtype=np.uint64)
+    moments = np.empty(bounds[-1] if keep_times else 0, dtype=np.int64)
     next_slot = bounds[:-1].copy()
     for block in blocks:
         users, items, weights = _columns(block)
-        _deal(users, items, weights.view(np.uint32), next_slot, packed)
+        times = _times(block) if keep_times else moments
+        _deal(users, items, weights.view(np.uint32), times, next_slot, packed, moments)
+    # Sorting parts the rows from their times: the items, in the order of the times, bring them together again.
+    unsorted = (packed >> np.uint64(32)).astype(np.int32) if keep_times else None
     indptr = _sorted_indptr(bounds, packed)
     item_indices = np.empty(indptr[-1], dtype=np.int32)
     sums = np.empty(indptr[-1], dtype=np.float32)
     # The weight is the lower half of each word, which comes first on every processor that torch runs on.
     _add_up(bounds, packed, packed.view(np.float32)[::2], item_indices, sums)
-    return indptr, item_indices, sums
+    if unsorted is None:
+        return Folded(indptr, item_indices, sums, None)
+    del packed
+    latest = np.full(indptr[-1], np.iinfo(np.int64).min)
+    _latest_of_pairs(bounds, unsorted, moments, indptr, item_indices, latest)
+    return Folded(indptr, item_indices, sums, latest)
 
 
-def fold_latest(
-    blocks: Iterable[Block], *, rows_per_user: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+def fold_latest(blocks: Iterable[Block], *, rows_per_user: NDArray[np.int64], keep_times: bool = False) -> Folded:
     """Gather the rows of each user, sort them by item, and keep of those of one item the latest.
 
     A row is packed into 64 bits, the item above its position among the rows of its user: one sort of the integers
@@ -79,11 +95,8 @@ def fold_latest(
         All rows, in the order that decides; all of them with times, or none.
     rows_per_user
         (users,): how many there are of each user.
-
-    Returns
-    -------
-    indptr, item_indices, weights
-        As in `Interactions`.
+    keep_times
+        Whether the time of each pair is wanted. All blocks then have times.
     """
     bounds = _bounds(rows_per_user)
     packed = np.empty(bounds[-1], dtype=np.uint64)
@@ -92,17 +105,16 @@ def fold_latest(
     next_slot = bounds[:-1].copy()
     for block in blocks:
         users, items, weights = _columns(block)
-        times = np.empty(0, dtype=np.int64) if block.times is None else block.times
-        # Arrow's memory is read-only, which is another type to a kernel.
-        times = np.require(times, dtype=np.int64, requirements=("C", "W"))
+        times = _times(block)
         if len(times) and not len(moments):
             moments = np.empty(bounds[-1], dtype=np.int64)
         _deal_in_order(users, items, weights, times, bounds, next_slot, packed, values, moments)
     indptr = _sorted_indptr(bounds, packed)
     item_indices = np.empty(indptr[-1], dtype=np.int32)
     latest = np.empty(indptr[-1], dtype=np.float32)
-    _take_latest(bounds, packed, values, moments, item_indices, latest)
-    return indptr, item_indices, latest
+    times = np.empty(indptr[-1] if keep_times else 0, dtype=np.int64)
+    _take_latest(bounds, packed, values, moments, item_indices, latest, times)
+    return Folded(indptr, item_indices, latest, times if keep_times else None)
 
 
 def _bounds(rows_per_user: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -120,6 +132,13 @@ def _columns(block: Block) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArra
     )
 
 
+def _times(block: Block) -> NDArray[np.int64]:
+    """Return the times of the type that the kernels are compiled for, none where the block has none."""
+    times = np.empty(0, dtype=np.int64) if block.times is None else block.times
+    # Arrow's memory is read-only, which is another type to a kernel.
+    return np.require(times, dtype=np.int64, requirements=("C", "W"))
+
+
 def _sorted_indptr(bounds: NDArray[np.int64], packed: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Sort the slots of each user, and return where the distinct items of each one begin.  # (users + 1,)."""
     indptr = np.zeros(len(bounds), dtype=np.int64)
@@ -128,12 +147,14 @@ def _sorted_indptr(bounds: NDArray[np.int64], packed: NDArray[np.uint64]) -> NDA
 
 
 @kernel()
-def _deal(users, items, weight_bits, next_slot, packed):  # type: ignore[no-untyped-def]
-    """Put each row into the next free slot of its user."""
+def _deal(users, items, weight_bits, times, next_slot, packed, moments):  # type: ignore[no-untyped-def]
+    """Put each row into the next free slot of its user, and its time beside it where there are any."""
     for k in range(len(users)):
         slot = next_slot[users[k]]
         next_slot[users[k]] += 1
         packed[slot] = (np.uint64(items[k]) << np.uint64(32)) | np.uint64(weight_bits[k])
+        if len(times) > 0:
+            moments[slot] = times[k]
 
 
 @kernel()
@@ -175,7 +196,22 @@ def _add_up(bounds, packed, weights, item_indices, sums):  # type: ignore[no-unt
 
 
 @kernel()
-def _take_latest(bounds, packed, values, moments, item_indices, latest):  # type: ignore[no-untyped-def]
+def _latest_of_pairs(bounds, items, moments, indptr, item_indices, latest):  # type: ignore[no-untyped-def]
+    """Raise the time of each pair to that of its latest row; pairs are found by bisection."""
+    for user in range(len(bounds) - 1):
+        for slot in range(bounds[user], bounds[user + 1]):
+            low, high = indptr[user], indptr[user + 1] - 1
+            while low < high:
+                middle = (low + high) // 2
+                if item_indices[middle] < items[slot]:
+                    low = middle + 1
+                else:
+                    high = middle
+            latest[low] = max(latest[low], moments[slot])
+
+
+@kernel()
+def _take_latest(bounds, packed, values, moments, item_indices, latest, times):  # type: ignore[no-untyped-def]
     """Write of each run of one user and item the row that is not earlier than any other, the last of those."""
     pair, best = -1, 0
     for user in range(len(bounds) - 1):
@@ -189,3 +225,5 @@ def _take_latest(bounds, packed, values, moments, item_indices, latest):  # type
             if is_new or len(moments) == 0 or moments[slot] >= moments[best]:
                 best = slot
                 latest[pair] = values[slot]
+                if len(times) > 0:
+                    times[pair] = moments[slot]

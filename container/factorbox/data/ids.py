@@ -54,13 +54,11 @@ class Ids:
 
     def indices_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the index of each text, −1 where it is unknown.  # (len(texts),)."""
-        queries = pa.array(texts, type=pa.large_string())
+        queries = Ids(pa.array(texts, type=pa.large_string()))  # in any order: only where each lies matters
         if not len(queries):
             return np.zeros(0, dtype=np.int64)
-        _, offsets, data = queries.buffers()
-        query_data = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
         found = np.empty(len(queries), dtype=np.int64)
-        _search(self._offsets, self._data, np.frombuffer(offsets, dtype=np.int64), query_data, found)
+        _search(self._offsets, self._data, queries._offsets, queries._data, found)
         return found
 
     def is_sorted(self) -> bool:

@@ -29,6 +29,9 @@ class Interactions:
     weights
         float32, (pairs,). Implicit: > 0, the sum over the rows of a pair; their number where the data have no weight
         column. Ratings: any finite number, of the row that counts; 1 where the data have no weight column.
+    times
+        int64, (pairs,): microseconds since 1970 (UTC) of the latest row of each pair; None where they are not known or
+        were not kept.
     """
 
     user_ids: Ids
@@ -36,6 +39,7 @@ class Interactions:
     indptr: NDArray[np.int64]
     item_indices: NDArray[np.int32]
     weights: NDArray[np.float32]
+    times: NDArray[np.int64] | None = None
 
     @classmethod
     def from_pairs(
@@ -48,6 +52,7 @@ class Interactions:
         weights: NDArray[np.floating] | None = None,
         times: NDArray[np.int64] | None = None,
         latest: bool = False,
+        keep_times: bool = False,
     ) -> Interactions:
         """Build the rows from pairs in any order; pairs that come several times add up, or the latest counts.
 
@@ -58,9 +63,11 @@ class Interactions:
         weights
             (rows,), taken as float32, and > 0 where they add up; each row counts as 1 without them.
         times
-            (rows,), in any unit: which row of a pair is the latest.
+            (rows,): which row of a pair is the latest. In any unit where they are not kept.
         latest
             Whether of the rows of one pair the latest counts, and of those at one time, or without times, the last.
+        keep_times
+            Whether to keep the time of each pair; there are `times` then.
 
         Raises
         ------
@@ -70,7 +77,9 @@ class Interactions:
         counts = np.bincount(user_indices, minlength=len(user_ids))
         values = None if weights is None else weights.astype(np.float32)
         block = Block(users=user_indices, items=item_indices, weights=values, times=times)
-        return cls.from_blocks(user_ids, item_ids, blocks=[block], rows_per_user=counts, latest=latest)
+        return cls.from_blocks(
+            user_ids, item_ids, blocks=[block], rows_per_user=counts, latest=latest, keep_times=keep_times
+        )
 
     @classmethod
     def from_blocks(
@@ -81,6 +90,7 @@ class Interactions:
         blocks: Iterable[Block],
         rows_per_user: NDArray[np.int64],
         latest: bool = False,
+        keep_times: bool = False,
     ) -> Interactions:
         """Build the rows from pairs that come in blocks, each of which is needed only once.
 
@@ -95,6 +105,8 @@ class Interactions:
             (users,): how many rows there are of each user in all blocks.
         latest
             As in `from_pairs`; the last row is that of the last block.
+        keep_times
+            As in `from_pairs`.
 
         Raises
         ------
@@ -102,17 +114,16 @@ class Interactions:
             Where the weights of a pair add up to more than float32 holds.
         """
         if latest:
-            indptr, item_indices, weights = fold_latest(blocks, rows_per_user=rows_per_user)
-            return cls(user_ids=user_ids, item_ids=item_ids, indptr=indptr, item_indices=item_indices, weights=weights)
-        indptr, item_indices, weights = fold(blocks, rows_per_user=rows_per_user)
-        if len(weights) and np.isinf(weights.max()):
-            pair = int(weights.argmax())
-            user = int(np.searchsorted(indptr, pair, side="right")) - 1
+            return cls(user_ids, item_ids, *fold_latest(blocks, rows_per_user=rows_per_user, keep_times=keep_times))
+        built = cls(user_ids, item_ids, *fold(blocks, rows_per_user=rows_per_user, keep_times=keep_times))
+        if built.n_pairs and np.isinf(built.weights.max()):
+            pair = int(built.weights.argmax())
+            user = int(np.searchsorted(built.indptr, pair, side="right")) - 1
             raise UserError(
-                f"the weights of user {user_ids[user]!r} and item {item_ids[int(item_indices[pair])]!r} add up to more "
-                "than 3.4e38: give smaller weights"
+                f"the weights of user {user_ids[user]!r} and item {item_ids[int(built.item_indices[pair])]!r} add up to"
+                " more than 3.4e38: give smaller weights"
             )
-        return cls(user_ids=user_ids, item_ids=item_ids, indptr=indptr, item_indices=item_indices, weights=weights)
+        return built
 
     @property
     def n_users(self) -> int:
@@ -140,3 +151,39 @@ class Interactions:
     def items_of(self, user_index: int) -> NDArray[np.int32]:
         """Return the item indices of one user, ascending."""
         return self.item_indices[self.indptr[user_index] : self.indptr[user_index + 1]]
+
+    def count_by_user(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Count the chosen pairs of each user.
+
+        Parameters
+        ----------
+        chosen
+            (pairs,): which pairs count.
+
+        Returns
+        -------
+        NDArray
+            int64, (users,).
+        """
+        counts = np.zeros(self.n_users, dtype=np.int64)
+        some = np.flatnonzero(self.by_user().counts)
+        # The slice of a user without pairs would be read as one pair.
+        counts[some] = np.add.reduceat(chosen, self.indptr[some], dtype=np.int64)
+        return counts
+
+    def only(self, chosen: NDArray[np.bool_]) -> Interactions:
+        """Return the chosen pairs, with the ids, and so the indices, of the whole.
+
+        Parameters
+        ----------
+        chosen
+            (pairs,): which pairs to keep.
+        """
+        return Interactions(
+            user_ids=self.user_ids,
+            item_ids=self.item_ids,
+            indptr=np.concatenate([[0], np.cumsum(self.count_by_user(chosen))]).astype(np.int64),
+            item_indices=self.item_indices[chosen],
+            weights=self.weights[chosen],
+            times=None if self.times is None else self.times[chosen],
+        )

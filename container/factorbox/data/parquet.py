@@ -33,8 +33,15 @@ _BATCH_ROWS = 1 << 20
 _MICROSECONDS = MappingProxyType({"s": 1_000_000, "ms": 1_000, "us": 1})
 
 
-def parse(source: Source, *, options: ReadOptions, feedback: Feedback) -> Iterator[Batch]:
-    """Read one Parquet file, whose weights are taken for `feedback`.
+def parse(source: Source, *, options: ReadOptions, feedback: Feedback, keep_times: bool) -> Iterator[Batch]:
+    """Read one Parquet file.
+
+    Parameters
+    ----------
+    feedback
+        What the weights are taken for.
+    keep_times
+        Whether the batches hold times.
 
     Raises
     ------
@@ -47,7 +54,7 @@ def parse(source: Source, *, options: ReadOptions, feedback: Feedback) -> Iterat
         with pa.parquet.ParquetFile(source.path) as file:
             columns = find_columns(file.schema_arrow.names, place=source.name, options=options, feedback=feedback)
             rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
-            reader = _Reader(source.name, columns=columns, rule=rule)
+            reader = _Reader(source.name, columns=columns, rule=rule, keep_times=keep_times)
             wanted = [columns.name(role) for role in columns.positions]
             for block in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                 if sorted(block.schema.names) != sorted(wanted):
@@ -74,10 +81,11 @@ def parse(source: Source, *, options: ReadOptions, feedback: Feedback) -> Iterat
 class _Reader:
     """Turns the record batches of one file into checked batches."""
 
-    def __init__(self, name: str, *, columns: Columns, rule: WeightRule) -> None:
+    def __init__(self, name: str, *, columns: Columns, rule: WeightRule, keep_times: bool) -> None:
         self._name = name
         self._columns = columns
         self._rule = rule
+        self._keep_times = keep_times
         self._rows_before = 0
         self._time_kind = "any"
 
@@ -95,7 +103,7 @@ class _Reader:
             times=self._times(columns["time"]) if "time" in columns else None,
             to_microseconds=np.asarray,
             min_rating=self._rule.min_rating,
-            feedback=self._rule.feedback,
+            keep_times=self._keep_times,
         )
         self._rows_before += len(block)
         return batch

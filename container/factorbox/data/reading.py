@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data import csv_fast, csv_strict, parquet
+from factorbox.data.activity import Activity
 from factorbox.data.batches import Batch, combine
 from factorbox.data.columns import SPELLINGS, ReadOptions, Role, normalized
 from factorbox.data.feedback import IMPLICIT, Feedback
@@ -48,6 +49,8 @@ class ReadSummary:
         Of the rows kept; None without a weight column.
     first_time, last_time
         Of the rows kept, in UTC; None without a time column.
+    activity
+        The rows kept that have a time, by day; None without a time column.
     looks_like_ratings
         Whether the weights seem to be ratings rather than counts: by the name of their column, or because they
         are few whole or half steps up to 10 of which the smallest is not the most frequent.
@@ -62,11 +65,17 @@ class ReadSummary:
     largest_weight: float | None
     first_time: datetime | None
     last_time: datetime | None
+    activity: Activity | None
     looks_like_ratings: bool
 
 
 def read_interactions(
-    folder: Path, *, options: ReadOptions, feedback: Feedback = IMPLICIT, threads: int | None = None
+    path: Path,
+    *,
+    options: ReadOptions,
+    feedback: Feedback = IMPLICIT,
+    threads: int | None = None,
+    keep_times: bool = False,
 ) -> tuple[Interactions, ReadSummary]:
     """Read every CSV and Parquet file of a channel, in any sub-folder, as one data set.
 
@@ -76,14 +85,16 @@ def read_interactions(
 
     Parameters
     ----------
-    folder
-        The channel.
+    path
+        The folder of the channel, or a single file.
     options
         Columns, delimiter, `min_rating`.
     feedback
         What the weights are taken for: which ones are allowed, and what becomes of repeated pairs.
     threads
         Threads that parse; as many as the process may use, where none are given.
+    keep_times
+        Whether the interactions have times, where the data have: eight bytes a pair, and more while reading.
 
     Raises
     ------
@@ -92,23 +103,31 @@ def read_interactions(
     PlatformError
         Where a file cannot be read.
     """
-    sources = channel_files(folder)
+    sources = channel_files(path)
     workers = min(threads or len(os.sched_getaffinity(0)), _MAX_THREADS)
     batches: list[Batch] = []
     first_name = ""
+    shared = _shared_roles(feedback, keep_times=keep_times)
     with ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor:
         for source in sources:
-            read = _read_file(source, options=options, feedback=feedback, executor=executor, workers=workers)
+            read = _read_file(
+                source,
+                options=options,
+                feedback=feedback,
+                keep_times=keep_times or feedback.kind == "ratings",
+                executor=executor,
+                workers=workers,
+            )
             if batches and read:
-                for role in _shared_roles(feedback):
-                    _check_same_role(role, read[0], source.name, first=batches[0], first_name=first_name)
+                for role, why in shared.items():
+                    _check_same_role(role, read[0], source.name, first=batches[0], first_name=first_name, why=why)
             elif read:
                 first_name = source.name
             batches += read
     kept = sum(batch.rows for batch in batches)
     dropped = sum(batch.dropped for batch in batches)
     if not kept:
-        raise UserError(_nothing_left(folder.name, files=len(sources), dropped=dropped, min_rating=options.min_rating))
+        raise UserError(_nothing_left(path, sources, dropped=dropped, min_rating=options.min_rating))
     columns = _column_names(batches)
     weights = [batch.weights for batch in batches if batch.weights is not None and batch.rows]
     spans = [batch.span for batch in batches if batch.span is not None]
@@ -116,7 +135,8 @@ def read_interactions(
     largest = max((float(part.max()) for part in weights), default=None)
     ratings = _are_ratings(columns.get("weight", ()), weights)
     del weights
-    interactions = combine(batches, feedback=feedback)
+    days = [batch.activity for batch in batches if batch.activity is not None]
+    interactions = combine(batches, feedback=feedback, keep_times=keep_times and "time" in columns)
     return interactions, ReadSummary(
         files=len(sources),
         rows=kept + dropped,
@@ -127,54 +147,70 @@ def read_interactions(
         largest_weight=largest,
         first_time=moment(min(first for first, _ in spans)) if spans else None,
         last_time=moment(max(last for _, last in spans)) if spans else None,
+        activity=Activity.merged(days) if days else None,
         looks_like_ratings=ratings,
     )
 
 
-def _nothing_left(channel: str, *, files: int, dropped: int, min_rating: float | None) -> str:
-    """Write the error for a channel of which no row is kept."""
+def _nothing_left(path: Path, sources: list[Source], *, dropped: int, min_rating: float | None) -> str:
+    """Write the error for data of which no row is kept."""
+    alone = sources[0].alone
+    place = sources[0].name if alone else f"the channel {path.name!r}"
     if not dropped:
-        held = "its file holds" if files == 1 else f"its {files:,} files hold"
-        return f"no rows in the channel {channel!r}: {held} column names only; put at least one interaction into it"
+        it = "it holds" if alone else "its file holds" if len(sources) == 1 else f"its {len(sources):,} files hold"
+        return f"no rows in {place}: {it} column names only; put at least one interaction into it"
     rows = "the only row" if dropped == 1 else f"all {dropped:,} rows"
-    return f"min_rating={min_rating:g} drops {rows} of the channel {channel!r}: give a smaller one"
+    return f"min_rating={min_rating:g} drops {rows} of {place}: give a smaller one"
 
 
 def _read_file(
-    source: Source, *, options: ReadOptions, feedback: Feedback, executor: Executor, workers: int
+    source: Source, *, options: ReadOptions, feedback: Feedback, keep_times: bool, executor: Executor, workers: int
 ) -> list[Batch]:
     """Read the batches of one file; one without rows has none, whichever parser reads it."""
-    batches = _parsed(source, options=options, feedback=feedback, executor=executor, workers=workers)
+    batches = _parsed(
+        source, options=options, feedback=feedback, keep_times=keep_times, executor=executor, workers=workers
+    )
     return [batch for batch in batches if batch.rows or batch.dropped]
 
 
 def _parsed(
-    source: Source, *, options: ReadOptions, feedback: Feedback, executor: Executor, workers: int
+    source: Source, *, options: ReadOptions, feedback: Feedback, keep_times: bool, executor: Executor, workers: int
 ) -> list[Batch]:
     if kind_of(source) == "parquet":
-        return list(parquet.parse(source, options=options, feedback=feedback))
+        return list(parquet.parse(source, options=options, feedback=feedback, keep_times=keep_times))
+    name = source.name
     try:
         with opened(source) as stream:
             return csv_fast.parse(
-                stream, name=source.name, options=options, feedback=feedback, executor=executor, ahead=workers + 1
+                stream,
+                name=name,
+                options=options,
+                feedback=feedback,
+                keep_times=keep_times,
+                executor=executor,
+                ahead=workers + 1,
             )
     except csv_fast.Refused:
         with opened(source) as stream:
-            return list(csv_strict.parse(stream, name=source.name, options=options, feedback=feedback))
+            return list(csv_strict.parse(stream, name=name, options=options, feedback=feedback, keep_times=keep_times))
 
 
-def _shared_roles(feedback: Feedback) -> tuple[Role, ...]:
-    """Return the optional roles that all files of a channel must have, or none: times decide between ratings."""
-    return ("weight", "time") if feedback.kind == "ratings" else ("weight",)
+def _shared_roles(feedback: Feedback, *, keep_times: bool) -> Mapping[Role, str]:
+    """Return the optional roles that all files of a channel must have, or none, and why, for errors."""
+    if feedback.kind == "ratings":
+        return {"weight": "", "time": ", since of two ratings of one pair the later counts"}
+    if keep_times:
+        why = ", or choose a validation that needs no times, such as stratified"
+        return {"weight": "", "time": why}
+    return {"weight": ""}
 
 
-def _check_same_role(role: Role, batch: Batch, name: str, *, first: Batch, first_name: str) -> None:
+def _check_same_role(role: Role, batch: Batch, name: str, *, first: Batch, first_name: str, why: str) -> None:
     """Refuse a channel where some files have a column for a role and others have none."""
     if (role in batch.columns.positions) == (role in first.columns.positions):
         return
     having, lacking = (name, first_name) if role in batch.columns.positions else (first_name, name)
     column = (batch if having == name else first).columns.name(role)
-    why = ", since of two ratings of one pair the later counts" if role == "time" else ""
     raise UserError(
         f"{having} has the {role} column {column!r} and {lacking} has none: give all files one, or none{why}"
     )

@@ -33,6 +33,26 @@ class Rows:
         """Entries of each row.  # (rows,)."""
         return np.diff(self.indptr)
 
+    def holds(self, rows: NDArray[np.int64], columns: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether there is an entry at each of some places.
+
+        Parameters
+        ----------
+        rows, columns
+            (places,): indices of rows that exist, and of columns.
+        """
+        if not len(self.indices):
+            return np.zeros(len(rows), dtype=np.bool_)
+        low, end = self.indptr[rows], self.indptr[rows + 1]
+        high = end
+        # All places at once, each within its row: the first entry that is not below the column.
+        while (low < high).any():
+            middle = (low + high) // 2
+            below = (low < high) & (self.indices[np.minimum(middle, len(self.indices) - 1)] < columns)
+            low, high = np.where(below, middle + 1, low), np.where(below, high, middle)
+        found: NDArray[np.bool_] = self.indices[np.minimum(low, len(self.indices) - 1)] == columns
+        return found & (low < end)
+
     def transposed(self, columns: int) -> Rows:
         """Return the same entries in rows by column."""
         counts = np.bincount(self.indices, minlength=columns)

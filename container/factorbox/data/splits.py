@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
+from factorbox.errors import UserError
+from factorbox.kernels import kernel
+
+Method = Literal["random", "stratified", "chronological", "last"]
+"""How pairs are chosen that are held out; see `hold_out`."""
+
+FEWEST_OF_STRATIFIED = 5
+"""Pairs that a user has at least of whom a share is held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,59 +50,234 @@ class Split:
     training
         What a model is trained on, with the ids, and so the indices, of the whole.
     held_out
-        What it is measured by.
+        All pairs that are not in `training`.
+    users
+        int64, (measured users,), ascending: those to measure the model by. Each has pairs in both parts.
     """
 
     training: Interactions
     held_out: Pairs
+    users: NDArray[np.int64]
 
 
-def random_split(interactions: Interactions, *, fraction: float, random_state: int) -> Split:
-    """Hold out pairs drawn uniformly, whatever their users, except that each user and each item keeps one of theirs.
+def as_method(name: str) -> Method:
+    """Return the method of a name.
+
+    Raises
+    ------
+    UserError
+        Where there is none of this name.
+    """
+    for method in get_args(Method):
+        if name == method:
+            return method  # type: ignore[no-any-return]
+    raise UserError(
+        f"validation={name!r} is no way to hold interactions out: give one of {', '.join(get_args(Method))}"
+    )
+
+
+def require_times(interactions: Interactions, *, method: Method) -> NDArray[np.int64]:
+    """Return the times of the pairs.
+
+    Raises
+    ------
+    UserError
+        Where the data have none.
+    """
+    if interactions.times is None:
+        raise UserError(
+            f"validation={method} goes by the time of each interaction, and the data have no time column: name one "
+            "with the hyperparameter timestamp_column, or set validation to stratified or random"
+        )
+    return interactions.times
+
+
+def hold_out(
+    interactions: Interactions, *, method: Method, fraction: float, most_users: int, random_state: int
+) -> Split:
+    """Part the interactions into those that a model is trained on and those that it is measured by.
+
+    random
+        `fraction` of the pairs of some users, drawn uniformly.
+    stratified
+        max(1, round(`fraction` · n)) pairs of each of some users, drawn uniformly; n ≥ 5 is the number of the user's.
+    last
+        The latest pair of each of some users, who have two or more; of several at that moment the one of the largest
+        item index.
+    chronological
+        The latest `fraction` of all pairs, whatever their users. Pairs of one moment stay together: the cut is the one
+        between two moments, or behind the last, that comes nearest to `fraction`, and the later one of two as near.
+
+    Those users are `most_users` drawn uniformly from all to whom it applies, or all of them; for `chronological` they
+    are drawn from those with pairs on both sides of the cut, and decide `Split.users` alone. Each user keeps a pair in
+    training, save for `chronological`; so does each item for `random` and `stratified`, where the pairs that can be
+    spared may be fewer than what is to be drawn: then all of them are held out.
 
     Parameters
     ----------
     fraction
-        Share of all pairs that is held out, rounded to whole pairs; fewer where fewer can be spared.
+        Share of the pairs, within (0, 1); their number is rounded.
+    most_users
+        How many users are measured at most.
     random_state
         Seed: the same seed and interactions give the same split.
+
+    Raises
+    ------
+    UserError
+        Where `chronological` or `last` has no times to go by.
     """
-    n_pairs = interactions.n_pairs
-    users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))  # (pairs,)
-    order = np.random.default_rng(random_state).permutation(n_pairs)
-    rank = np.empty(n_pairs, dtype=np.int64)
-    rank[order] = np.arange(n_pairs)
-    # Each user and each item keeps its pair of the lowest rank; what is held out has the highest ranks of the others.
-    stays = rank == _lowest(rank, of=users, groups=interactions.n_users)[users]
-    stays |= rank == _lowest(rank, of=interactions.item_indices, groups=interactions.n_items)[interactions.item_indices]
-    spare = order[~stays[order]]
-    held_out = np.zeros(n_pairs, dtype=np.bool_)
-    held_out[spare[max(0, len(spare) - round(fraction * n_pairs)) :]] = True
-    return Split(
-        training=_without(interactions, held_out, users=users),
-        held_out=Pairs(users[held_out], interactions.item_indices[held_out], interactions.weights[held_out]),
+    rng = np.random.default_rng(random_state)
+    counts = interactions.by_user().counts
+    if method == "chronological":
+        out = _after_the_cut(require_times(interactions, method=method), fraction=fraction)
+        of_user = interactions.count_by_user(out)
+        users = _at_most(most_users, np.flatnonzero((of_user > 0) & (of_user < counts)), rng=rng)
+    else:
+        fewest = FEWEST_OF_STRATIFIED if method == "stratified" else 2
+        users = _at_most(most_users, np.flatnonzero(counts >= fewest), rng=rng)
+        out = _drawn(interactions, users, method=method, fraction=fraction, rng=rng)
+        of_user = interactions.count_by_user(out)
+        users = users[of_user[users] > 0]
+    held_out = Pairs(
+        user_indices=np.repeat(np.arange(interactions.n_users), of_user),
+        item_indices=interactions.item_indices[out],
+        weights=interactions.weights[out],
     )
+    return Split(training=interactions.only(~out), held_out=held_out, users=users)
 
 
-def split_memory(*, users: int, items: int, pairs: int) -> int:
-    """Estimate the bytes that a split needs beside the interactions themselves."""
-    per_pair = 5 * 8 + 4 + 4  # user, order, rank and two that are being worked out; item and weight of the parts
-    return 8 * (users + items) + per_pair * pairs
+def split_memory(*, users: int, items: int, pairs: int, most_users: int | None = None, times: bool = False) -> int:
+    """Estimate the bytes that a split needs beside the interactions themselves.
+
+    Parameters
+    ----------
+    users, items, pairs
+        How many there are.
+    most_users
+        As in `hold_out`; where it is not given, all users may lose pairs. Those drawn may have twice their share of
+        the pairs.
+    times
+        Whether the pairs have times.
+    """
+    share = 1.0 if most_users is None else min(1.0, 2 * most_users / max(users, 1))
+    # Of each pair of those drawn: position, owner, two orders that are being worked out, item. Of all: masks.
+    while_drawing = (4 * 8 + 4) * share + 6
+    # Item, weight and time of both parts, masks, and the user of what is held out: at most half.
+    both_parts = 4 + 4 + 8 * times + 3 + 8 * share / 2
+    return 48 * users + 16 * items + round(max(while_drawing, both_parts) * pairs)
 
 
-def _lowest(rank: NDArray[np.int64], *, of: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
-    """Return the lowest rank within each group.  # (groups,)."""
-    lowest = np.full(groups, len(rank), dtype=np.int64)
-    np.minimum.at(lowest, of, rank)
-    return lowest
+def _at_most(most: int, users: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return all users, or so many of them, drawn uniformly; ascending."""
+    return users if len(users) <= most else np.sort(rng.choice(users, most, replace=False))
 
 
-def _without(interactions: Interactions, dropped: NDArray[np.bool_], *, users: NDArray[np.int64]) -> Interactions:
-    counts = np.bincount(users[~dropped], minlength=interactions.n_users)
-    return Interactions(
-        user_ids=interactions.user_ids,
-        item_ids=interactions.item_ids,
-        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        item_indices=interactions.item_indices[~dropped],
-        weights=interactions.weights[~dropped],
-    )
+def _are_of(users: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which pairs are of some users, given how many each user has.  # (pairs,)."""
+    wanted = np.zeros(len(counts), dtype=np.bool_)
+    wanted[users] = True
+    of_pairs: NDArray[np.bool_] = np.repeat(wanted, counts)
+    return of_pairs
+
+
+def _drawn(
+    interactions: Interactions, users: NDArray[np.int64], *, method: Method, fraction: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Tell which pairs of some users are held out.  # (pairs,)."""
+    counts = interactions.by_user().counts
+    is_theirs = _are_of(users, counts)
+    theirs = np.flatnonzero(is_theirs)
+    counts = counts[users]
+    owner = np.repeat(np.arange(len(users)), counts)  # (theirs,)
+    if method == "last":
+        chosen = _latest(require_times(interactions, method=method)[theirs], owner, n_owners=len(users))
+    else:
+        stays = _kept_for_items(interactions, is_theirs, theirs, rng=rng)
+        if method == "stratified":
+            wanted = np.minimum(np.maximum(np.rint(fraction * counts), 1), counts - 1).astype(np.int64)
+            chosen = _shares(owner, np.flatnonzero(~stays), wanted=wanted, rng=rng)
+        else:
+            _keep_for_users(owner, stays, n_owners=len(users), rng=rng)
+            spare = np.flatnonzero(~stays)
+            most = min(round(fraction * len(theirs)), len(spare))
+            chosen = rng.choice(spare, most, replace=False, shuffle=False)
+    out = np.zeros(interactions.n_pairs, dtype=np.bool_)
+    out[theirs[chosen]] = True
+    return out
+
+
+def _after_the_cut(times: NDArray[np.int64], *, fraction: float) -> NDArray[np.bool_]:
+    """Tell which pairs are later than the cut.  # (pairs,)."""
+    n_pairs = len(times)
+    wanted = round(fraction * n_pairs)
+    if wanted == 0:
+        return np.zeros(n_pairs, dtype=np.bool_)
+    moment = np.partition(times, n_pairs - wanted)[n_pairs - wanted]
+    with_it: NDArray[np.bool_] = times >= moment
+    fewer, more = int(np.count_nonzero(times > moment)), int(np.count_nonzero(with_it))
+    takes_it = more < n_pairs and more - wanted < wanted - fewer
+    return with_it if takes_it else with_it & (times > moment)
+
+
+def _latest(times: NDArray[np.int64], owner: NDArray[np.int64], *, n_owners: int) -> NDArray[np.int64]:
+    """Return the position of the latest pair of each owner, of several the last; owners ascend.  # (owners,)."""
+    latest = np.full(n_owners, np.iinfo(np.int64).min)
+    np.maximum.at(latest, owner, times)
+    candidates = np.flatnonzero(times == latest[owner])
+    return _one_each(candidates, owner, groups=n_owners)
+
+
+def _kept_for_items(
+    interactions: Interactions, is_theirs: NDArray[np.bool_], theirs: NDArray[np.int64], *, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Keep one pair, drawn uniformly, of each item that has no pair of other users.  # (theirs,)."""
+    is_safe = np.zeros(interactions.n_items, dtype=np.bool_)
+    is_safe[interactions.item_indices[~is_theirs]] = True
+    items = interactions.item_indices[theirs]
+    stays = np.zeros(len(theirs), dtype=np.bool_)
+    kept = _one_each(rng.permutation(np.flatnonzero(~is_safe[items])), items, groups=interactions.n_items)
+    stays[kept] = True
+    return stays
+
+
+def _keep_for_users(
+    owner: NDArray[np.int64], stays: NDArray[np.bool_], *, n_owners: int, rng: np.random.Generator
+) -> None:
+    """Let one pair, drawn uniformly, of each owner stay who has none that stays."""
+    is_safe = np.zeros(n_owners, dtype=np.bool_)
+    is_safe[owner[stays]] = True
+    stays[_one_each(rng.permutation(np.flatnonzero(~is_safe[owner])), owner, groups=n_owners)] = True
+
+
+def _one_each(positions: NDArray[np.int64], group_of: NDArray[np.integer], *, groups: int) -> NDArray[np.int64]:
+    """Return of each group that has one of some positions the last of them."""
+    last = np.full(groups, -1, dtype=np.int64)
+    # Where an index comes several times, the last value remains.
+    last[group_of[positions]] = positions
+    return last[last >= 0]
+
+
+def _shares(
+    owner: NDArray[np.int64], spare: NDArray[np.int64], *, wanted: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return so many of the spare positions of each owner, all of them where they are fewer; owners ascend.
+
+    Each set of so many positions of an owner is as likely as any other.
+    """
+    available = np.bincount(owner[spare], minlength=len(wanted))
+    drawn = np.empty(len(spare), dtype=np.bool_)
+    _draw(available, wanted, rng.random(len(spare)), drawn)
+    return spare[drawn]
+
+
+@kernel()
+def _draw(available, wanted, chances, drawn):  # type: ignore[no-untyped-def]
+    """Draw `wanted` members of each group: Knuth, The Art of Computer Programming, volume 2, 3.4.2, algorithm S."""
+    member = 0
+    for group in range(len(available)):
+        missing = min(wanted[group], available[group])
+        for left in range(available[group], 0, -1):
+            drawn[member] = chances[member] * left < missing
+            missing -= drawn[member]
+            member += 1
