@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
+from factorbox.data.splits import Pairs
+from factorbox.mean_user import user_tensors
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm, Factors
 from factorbox.models.row_system import FoldInProblem, RowSystem
@@ -37,21 +39,27 @@ class Model:
     mean_user_factors: NDArray[np.float32]
     mean_user_bias: NDArray[np.float32]
     available: NDArray[np.bool_]
+    held_out: Rows | None = None
     global_mean: float = 0.0
     layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, interactions: Interactions, factors: Factors, *, available: NDArray[np.bool_] | None = None) -> Model:
+    def of(
+        cls,
+        interactions: Interactions,
+        factors: Factors,
+        *,
+        available: NDArray[np.bool_] | None = None,
+        held_out: Pairs | None = None,
+    ) -> Model:
         return cls(
             user_ids=interactions.user_ids,
             item_ids=interactions.item_ids,
             history=interactions.by_user(),
-            user_factors=factors.user_factors,
+            held_out=None if held_out is None else rows_of_pairs(held_out, n_users=interactions.n_users),
             item_factors=factors.item_factors,
-            user_biases=factors.user_biases,
             item_biases=factors.item_biases,
-            mean_user_factors=factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32),
-            mean_user_bias=factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32),
+            **user_tensors(factors, trained=interactions.by_user().counts > 0),
             available=np.ones(interactions.n_items, np.bool_) if available is None else available,
             global_mean=factors.global_mean,
             layers=factors.layers,
@@ -81,6 +89,11 @@ class Fitted:
         answering = self.answering
         return answering.answer(answering.resolve(queries), exclude_seen=exclude_seen)
 
+    def held_out_of(self, user: int) -> set[int]:
+        """Return the items that a user has, and training did not see."""
+        rows = self.model.held_out
+        return set() if rows is None else set(rows.indices[rows.indptr[user] : rows.indptr[user + 1]].tolist())
+
     def with_available(self, available: NDArray[np.bool_]) -> Fitted:
         return replace(self, model=replace(self.model, available=available))
 
@@ -109,12 +122,37 @@ def fit(variant: str, interactions: Interactions) -> tuple[Algorithm, Any, Facto
     return chosen, config, chosen.fit(interactions, config=config, random_state=3)
 
 
-@cache
-def fitted(variant: str, *, n_users: int = 60, n_items: int = 40, weighted: bool = True) -> Fitted:
-    """Fit one of `VARIANTS` to made-up data; the weights are whole numbers from 1 to 5, ratings too."""
-    interactions = clustered_interactions(
-        np.random.default_rng(11), n_users=n_users, n_items=n_items, weighted=weighted
+def without_a_part(interactions: Interactions) -> tuple[Interactions, Pairs]:
+    """Hold out all that each eighth user has, the last one's too, and each third pair of the others."""
+    owners = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))  # (pairs,)
+    out = (owners % 8 == 0) | (owners == interactions.n_users - 1) | (np.arange(len(owners)) % 3 == 0)
+    counts = np.bincount(owners[~out], minlength=interactions.n_users)
+    training = replace(
+        interactions,
+        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        item_indices=interactions.item_indices[~out],
+        weights=interactions.weights[~out],
     )
+    return training, Pairs(owners[out], interactions.item_indices[out], interactions.weights[out])
+
+
+def rows_of_pairs(pairs: Pairs, *, n_users: int) -> Rows:
+    """Return pairs in rows by user."""
+    counts = np.bincount(pairs.user_indices, minlength=n_users)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Rows(indptr, pairs.item_indices, pairs.weights)
+
+
+@cache
+def fitted(
+    variant: str, *, n_users: int = 60, n_items: int = 40, weighted: bool = True, in_part: bool = False
+) -> Fitted:
+    """Fit one of `VARIANTS` to made-up data, or to what `without_a_part` leaves of them.
+
+    The weights are whole numbers from 1 to 5, ratings too.
+    """
+    whole = clustered_interactions(np.random.default_rng(11), n_users=n_users, n_items=n_items, weighted=weighted)
+    interactions, held_out = without_a_part(whole) if in_part else (whole, None)
     chosen, config, factors = fit(variant, interactions)
     traits = Traits(
         algorithm=chosen.name,
@@ -124,7 +162,7 @@ def fitted(variant: str, *, n_users: int = 60, n_items: int = 40, weighted: bool
         listed_value=factors.fold_in.get("listed_value", 1.0),
     )
     problem = chosen.row_system(config, factors.item_side)
-    return Fitted(interactions, Model.of(interactions, factors), problem, traits)
+    return Fitted(interactions, Model.of(interactions, factors, held_out=held_out), problem, traits)
 
 
 def rows_of(answers: Answers, position: int) -> list[tuple[int, float]]:

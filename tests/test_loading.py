@@ -17,7 +17,10 @@ import numpy as np
 import pytest
 
 import factorbox
+from artifact_support import model_files
+from factorbox import artifact
 from factorbox.errors import PlatformError, UserError
+from factorbox.model_files import OPTIONAL_FILES
 from film_model import FILM_FACTORS, FILMS, pack, save_films
 from local_sagemaker import LocalSageMaker
 from support import CONTAINER
@@ -143,6 +146,42 @@ def test_an_archive_is_loaded_however_it_was_packed(films: Path, tmp_path: Path,
         for path in films.iterdir():
             archive.add(path, arcname=prefix + path.name)
     assert_films(factorbox.load(tmp_path / "model.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def with_all_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with every file that one can have."""
+    folder = tmp_path_factory.mktemp("all") / "model"
+    files = model_files(folder)
+    assert OPTIONAL_FILES.keys() < files.keys()
+    return folder
+
+
+def test_every_file_of_a_model_is_unpacked(with_all_files: Path, tmp_path: Path) -> None:
+    """Trap: a list of the files of its own, which knows nothing of the weights of networks."""
+    model = factorbox.load(pack(with_all_files, tmp_path / "model.tar.gz"))
+    whole = artifact.load(with_all_files)
+    assert model.manifest == whole.manifest
+    assert model.item_details is not None
+    assert model.layers["output_bias"].tolist() == [1]
+    assert model.seen.indices.tolist() == whole.seen.indices.tolist() != model.history.indices.tolist()
+
+
+@pytest.mark.parametrize("name", OPTIONAL_FILES)
+def test_a_file_that_the_manifest_names_and_the_archive_lacks_is_missed(
+    with_all_files: Path, tmp_path: Path, name: str
+) -> None:
+    members = [(other, content) for other, content in members_of(with_all_files) if other != name]
+    with pytest.raises(PlatformError, match=rf"model\.tar\.gz/{name} is damaged: it is missing"):
+        factorbox.load(archive_of(tmp_path / "model.tar.gz", *members))
+
+
+def test_every_file_of_a_model_is_fetched_from_a_prefix_in_s3(
+    with_all_files: Path, local: LocalSageMaker, bucket: str
+) -> None:
+    upload(local, with_all_files, prefix="every/file/")
+    model = factorbox.load(f"s3://{bucket}/every/file")
+    assert model.manifest == artifact.load(with_all_files).manifest
 
 
 def test_the_temporary_folder_is_gone_after_loading_and_the_model_goes_on(

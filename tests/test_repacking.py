@@ -15,6 +15,7 @@ from factorbox import artifact
 from factorbox.data.columns import ReadOptions
 from factorbox.errors import FactorboxError, PlatformError, UserError
 from factorbox.manifest import FORMAT_VERSION
+from factorbox.model_files import OPTIONAL_FILES, REQUIRED_FILES
 from factorbox.repacking import Repacked, read_available, with_available
 
 LIST = "item_id,available\ni0001,0\ni0002,1\nnowhere,0\n"
@@ -81,6 +82,10 @@ def test_the_list_takes_the_place_of_the_model_s_own_and_nothing_else_changes(
     same = [key for key in before if key not in ("counts", "files", "sha256_of_the_above")]
     assert [before[key] for key in same] == [loaded.manifest[key] for key in same]
     assert loaded.manifest["counts"] == before["counts"] | {"unavailable_items": 1}
+    assert {"validation", "learning_curve"} <= loaded.manifest.keys()
+    assert loaded.held_out is not None
+    assert loaded.held_out.indices.tolist() == [4, 4]
+    assert files.keys() == REQUIRED_FILES | OPTIONAL_FILES.keys() | {"manifest.json"}
     assert unpacked(model) == files
 
 

@@ -4,12 +4,16 @@
 file                    content
 ======================  ==========================================================================================
 manifest.json           format version, algorithm, hyperparameters, library versions, counts, metrics, the global mean,
-                        the constants of fold-in, the size and SHA-256 of each other file, and the SHA-256 of all this
+                        the constants of fold-in, where something was measured the records of it
+                        (`factorbox.recording`), the size and SHA-256 of each other file, and the SHA-256 of all this
                         (`sha256_of_the_above`)
 factors.safetensors     float32 user_factors (users, d), item_factors (items, d), user_biases (users,), item_biases
                         (items,), mean_user_factors (d,), mean_user_bias (1,)
 layers.safetensors      float32 weights of a network, only for algorithms that have one; the manifest has their shapes
-users.arrow             Arrow IPC: user_id (text, ascending), item_indices and weights (lists: the history)
+users.arrow             Arrow IPC: user_id (text, ascending), item_indices and weights (lists: the history that the
+                        model was trained on)
+held_out.arrow          Arrow IPC, only where interactions were held out and never trained on: item_indices and weights
+                        (lists: what else each user has)
 items.arrow             Arrow IPC: item_id (text, ascending), available (false: never recommended)
 item_details.arrow      Arrow IPC, only where the channel of items had such columns: their texts, null in the rows of
                         items without details
@@ -22,10 +26,10 @@ thread count: the same data, seed and hyperparameters give the same bytes.
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -40,26 +44,33 @@ from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.item_details import ItemDetails
 from factorbox.data.rows import Rows
+from factorbox.data.splits import Pairs
 from factorbox.errors import AlgorithmError
-from factorbox.manifest import FORMAT_VERSION, MANIFEST, read_manifest, write_manifest
+from factorbox.manifest import FORMAT_VERSION, MANIFEST, read_manifest, replace_files
+from factorbox.mean_user import user_tensors
 from factorbox.model_files import (
     FACTORS,
+    HELD_OUT,
     ITEM_DETAILS,
     ITEMS,
     LAYERS,
+    OPTIONAL_FILES,
     USERS,
     damaged,
-    fingerprint,
     map_arrow,
     map_tensors,
     map_texts,
+    mapped_rows,
+    row_columns,
     verify,
     write_arrow,
     write_tensors,
     write_texts,
 )
 from factorbox.models.base import Factors, ItemSide
-from factorbox.writing import disk_errors, partial_folder
+from factorbox.recommend.lists import starts_of, united
+from factorbox.recording import recorded
+from factorbox.writing import disk_errors
 
 _LARGEST = 1e18
 _LIBRARIES = ("numba", "numpy", "pyarrow", "safetensors", "torch")
@@ -76,7 +87,10 @@ class Artifact:
     user_ids, item_ids
         The ids; position is row.
     history
-        The training interactions in rows by user.
+        What the model was trained on, in rows by user: users are folded in and scores explained by it.
+    held_out
+        What else the users have, in rows by user, which the model was not trained on; None for a model that was
+        trained on everything.
     available
         bool, (items,): whether an item may be recommended. A copy: in the file each takes a bit.
     item_details
@@ -86,7 +100,8 @@ class Artifact:
     user_factors, item_factors, user_biases, item_biases
         See `factorbox.models.base.Factors`.
     mean_user_factors, mean_user_bias
-        float32, (d,) and (1,): the mean over all users, which answers for an unknown one.
+        float32, (d,) and (1,): the mean over the users with a history, which answers for an unknown one. It also is
+        the row of each user without.
     global_mean
         What every score begins with; 0 in models of format versions 1 and 2.
     layers
@@ -97,6 +112,7 @@ class Artifact:
     user_ids: Ids
     item_ids: Ids
     history: Rows
+    held_out: Rows | None
     available: NDArray[np.bool_]
     item_details: ItemDetails | None
     fold_in: Mapping[str, float]
@@ -114,6 +130,17 @@ class Artifact:
         """What users are folded in by."""
         return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in)
 
+    @cached_property
+    def seen(self) -> Rows:
+        """All that the users have, in rows by user: what `exclude_seen` leaves out.
+
+        It is `history` itself where nothing is held out. Otherwise it is put together, in memory, when it is first
+        asked for; answers do without.
+        """
+        if self.held_out is None:
+            return self.history
+        return united(self.history, self.held_out, columns=len(self.item_ids))
+
 
 def save(
     folder: Path,
@@ -125,18 +152,29 @@ def save(
     metrics: Mapping[str, float],
     available: NDArray[np.bool_] | None = None,
     item_details: ItemDetails | None = None,
+    held_out: Pairs | None = None,
+    record: Mapping[str, Any] = {},
 ) -> int:
     """Write a model into a folder, each file in a temporary folder first, the manifest last; return its bytes.
 
+    A user without interactions gets the vector and the bias of the mean user: what training has left there, zeros or
+    the random start, says nothing.
+
     Parameters
     ----------
+    interactions
+        What the model was trained on; users and items without any are those of `held_out`.
     available
         bool, (items,); all items are available where it is None.
+    held_out
+        What else the users have, which the model was not trained on; None where that is nothing.
+    record
+        What was measured: entries of the manifest as in `factorbox.recording.recorded`.
 
     Raises
     ------
     AlgorithmError
-        Where a factor or a constant of fold-in is not finite.
+        Where a factor or a constant of fold-in is not finite, or the record holds what a manifest cannot.
     PlatformError
         Where the folder cannot be written or the disk is full; no manifest is left then.
     """
@@ -153,19 +191,14 @@ def save(
                 f"{name} is not finite, or beyond {_LARGEST:g}, after training: lower learning_rate, raise"
                 " regularization, or give smaller weights"
             )
-    tensors["mean_user_factors"] = factors.user_factors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    tensors["mean_user_bias"] = factors.user_biases.mean(keepdims=True, dtype=np.float64).astype(np.float32)
+    history = interactions.by_user()
+    tensors |= user_tensors(factors, trained=history.counts > 0)
     fold_in = {name: float(value) for name, value in factors.fold_in.items()}
     if not all(map(math.isfinite, (factors.global_mean, *fold_in.values()))):
         raise AlgorithmError(
             f"the global mean or a constant of fold-in is not finite after training: {factors.global_mean}, {fold_in}"
         )
-    history = interactions.by_user()
-    users = {
-        "user_id": interactions.user_ids.texts,
-        "item_indices": pa.LargeListArray.from_arrays(history.indptr, history.indices),
-        "weights": pa.LargeListArray.from_arrays(history.indptr, history.weights),
-    }
+    users = {"user_id": interactions.user_ids.texts, **row_columns(history)}
     if available is None:
         available = np.ones(interactions.n_items, dtype=np.bool_)
     items = _item_columns(interactions.item_ids, available)
@@ -179,6 +212,10 @@ def save(
     if item_details is not None:
         details = item_details.columns
         writers[ITEM_DETAILS] = lambda path: write_texts(path, details)
+    if held_out is not None and len(held_out):
+        indptr = starts_of(np.bincount(held_out.user_indices, minlength=interactions.n_users))
+        others = row_columns(Rows(indptr, held_out.item_indices, held_out.weights))
+        writers[HELD_OUT] = lambda path: write_arrow(path, others)
     manifest: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "algorithm": algorithm,
@@ -190,6 +227,7 @@ def save(
             "embedding_dim": factors.item_factors.shape[1],
             "epochs": factors.epochs,
             "unavailable_items": _unavailable(available),
+            "held_out_pairs": 0 if held_out is None else len(held_out),
         },
         "metrics": dict(metrics),
         "global_mean": float(factors.global_mean),
@@ -200,11 +238,12 @@ def save(
             "python": platform.python_version(),
             **{library: version(library) for library in _LIBRARIES},
         },
+        **recorded(record),
         "files": {},
     }
-    _write(folder, writers=writers, manifest=manifest)
+    replace_files(folder, writers=writers, manifest=manifest)
     with disk_errors(folder):
-        for name in {ITEM_DETAILS, LAYERS} - writers.keys():
+        for name in OPTIONAL_FILES.keys() - writers.keys():
             # An older model of this folder may have had it.
             (folder / name).unlink(missing_ok=True)
         return sum((folder / name).stat().st_size for name in (*writers, MANIFEST))
@@ -226,15 +265,17 @@ def replace_available(folder: Path, *, model: Artifact, available: NDArray[np.bo
         Where the folder cannot be written.
     """
     items = _item_columns(model.item_ids, available)
+    counts = model.manifest["counts"]
+    held_out_pairs = counts.get("held_out_pairs", 0)
     manifest = {
         **model.manifest,
         "format_version": FORMAT_VERSION,
-        "counts": {**model.manifest["counts"], "unavailable_items": _unavailable(available)},
+        "counts": {**counts, "unavailable_items": _unavailable(available), "held_out_pairs": held_out_pairs},
         "fold_in": dict(model.fold_in),
         "global_mean": model.global_mean,
         "layers": {name: list(layer.shape) for name, layer in model.layers.items()},
     }
-    _write(folder, writers={ITEMS: lambda path: write_arrow(path, items)}, manifest=manifest)
+    replace_files(folder, writers={ITEMS: lambda path: write_arrow(path, items)}, manifest=manifest)
 
 
 def _item_columns(item_ids: Ids, available: NDArray[np.bool_]) -> dict[str, pa.Array]:
@@ -243,21 +284,6 @@ def _item_columns(item_ids: Ids, available: NDArray[np.bool_]) -> dict[str, pa.A
 
 def _unavailable(available: NDArray[np.bool_]) -> int:
     return len(available) - int(np.count_nonzero(available))
-
-
-def _write(folder: Path, *, writers: Mapping[str, Callable[[Path], None]], manifest: Mapping[str, Any]) -> None:
-    """Write some files of a model, and the manifest with their fingerprints, over those that are there."""
-    with disk_errors(folder), partial_folder(folder) as partial:
-        for name, write in writers.items():
-            write(partial / name)
-            # safetensors makes files that only their owner reads; who serves may be another user.
-            (partial / name).chmod(0o644)
-        files = {**manifest["files"], **{name: fingerprint(partial / name) for name in writers}}
-        write_manifest(partial / MANIFEST, {**manifest, "files": files})
-        # Without its manifest an older model is not a model: none is ever half old and half new.
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for name in (*writers, MANIFEST):
-            os.replace(partial / name, folder / name)
 
 
 def load(folder: Path) -> Artifact:
@@ -269,8 +295,8 @@ def load(folder: Path) -> Artifact:
         Where the folder holds no model, a newer one, or one that differs from what was written.
     """
     manifest = read_manifest(folder)
-    for name, recorded in manifest["files"].items():
-        verify(folder / name, recorded)
+    for name, written in manifest["files"].items():
+        verify(folder / name, written)
     counts = manifest["counts"]
     users, items, pairs, d = (counts[key] for key in ("users", "items", "pairs", "embedding_dim"))
     shapes = {
@@ -284,12 +310,11 @@ def load(folder: Path) -> Artifact:
     tensors = map_tensors(folder / FACTORS, shapes)
     layers = manifest.get("layers", {})
     user_table = map_arrow(folder / USERS, names=("user_id", "item_indices", "weights"), length=users)
-    listed, weights = user_table["item_indices"], user_table["weights"]
-    history = Rows(
-        indptr=listed.offsets.to_numpy(),
-        indices=listed.values.to_numpy(),
-        weights=weights.values.to_numpy(),
-    )
+    history = mapped_rows(folder / USERS, user_table, pairs=pairs, items=items)
+    held_out = None
+    if HELD_OUT in manifest["files"]:
+        columns = map_arrow(folder / HELD_OUT, names=("item_indices", "weights"), length=users)
+        held_out = mapped_rows(folder / HELD_OUT, columns, pairs=counts["held_out_pairs"], items=items)
     item_ids, available = _map_items(folder / ITEMS, manifest=manifest)
     details = map_texts(folder / ITEM_DETAILS, length=items) if ITEM_DETAILS in manifest["files"] else None
     artifact = Artifact(
@@ -297,6 +322,7 @@ def load(folder: Path) -> Artifact:
         user_ids=Ids(user_table["user_id"]),
         item_ids=item_ids,
         history=history,
+        held_out=held_out,
         available=available,
         item_details=ItemDetails(MappingProxyType(details)) if details is not None else None,
         fold_in=MappingProxyType(manifest.get("fold_in", {})),
@@ -304,16 +330,9 @@ def load(folder: Path) -> Artifact:
         layers=MappingProxyType(map_tensors(folder / LAYERS, layers) if layers else {}),
         **tensors,
     )
-    sound = (
-        len(history.indices) == len(history.weights) == pairs == history.indptr[-1]
-        and history.indptr[0] == 0
-        and bool((np.diff(history.indptr) >= 0).all())
-        and (pairs == 0 or (history.indices.min() >= 0 and history.indices.max() < items))
-        and artifact.user_ids.is_sorted()
-        and artifact.item_ids.is_sorted()
-    )
-    if not sound:
-        raise damaged(folder / USERS, "its ids or history do not fit together")
+    for name, ids in ((USERS, artifact.user_ids), (ITEMS, artifact.item_ids)):
+        if not ids.is_sorted():
+            raise damaged(folder / name, "its ids are not in ascending order")
     return artifact
 
 

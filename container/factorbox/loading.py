@@ -16,10 +16,10 @@ from typing import IO, Any
 
 from factorbox.errors import PlatformError, UserError
 from factorbox.manifest import MANIFEST, read_manifest
-from factorbox.model_files import FACTORS, ITEM_DETAILS, ITEMS, USERS
+from factorbox.model_files import OPTIONAL_FILES, REQUIRED_FILES
 from factorbox.recommender import Recommender
 
-_MODEL_FILES = frozenset({MANIFEST, FACTORS, USERS, ITEMS, ITEM_DETAILS})
+_MODEL_FILES = REQUIRED_FILES | OPTIONAL_FILES.keys() | {MANIFEST}
 _ARCHIVE = "model.tar.gz"
 _ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
 _S3 = "s3://"

@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from factorbox.errors import PlatformError
-from factorbox.model_files import FACTORS, ITEM_DETAILS, ITEMS, LAYERS, USERS, damaged
+from factorbox.model_files import HELD_OUT, LAYERS, OPTIONAL_FILES, REQUIRED_FILES, damaged, fingerprint
+from factorbox.recording import holds_sound_records
+from factorbox.writing import disk_errors, partial_folder
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version 1 had neither `available` and details of items nor constants for fold-in; version 2 no global mean and no
-layers."""
+layers; version 3 no second history, which its reader would recommend, and no records of validation."""
 MANIFEST = "manifest.json"
 
 _SEAL = "sha256_of_the_above"
 _COUNTS = ("users", "items", "pairs", "embedding_dim")
+
+
+def replace_files(folder: Path, *, writers: Mapping[str, Callable[[Path], None]], manifest: Mapping[str, Any]) -> None:
+    """Write some files of a model over those that are there, and the manifest, last, with their fingerprints.
+
+    Parameters
+    ----------
+    writers
+        What writes each file, by name.
+    manifest
+        Its `files` are the fingerprints of those that stay.
+
+    Raises
+    ------
+    PlatformError
+        Where the folder cannot be written or the disk is full; no manifest is left then.
+    """
+    with disk_errors(folder), partial_folder(folder) as partial:
+        for name, write in writers.items():
+            write(partial / name)
+            # safetensors makes files that only their owner reads; who serves may be another user.
+            (partial / name).chmod(0o644)
+        files = {**manifest["files"], **{name: fingerprint(partial / name) for name in writers}}
+        write_manifest(partial / MANIFEST, {**manifest, "files": files})
+        # Without its manifest an older model is not a model: none is ever half old and half new.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for name in (*writers, MANIFEST):
+            os.replace(partial / name, folder / name)
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
@@ -78,7 +109,7 @@ def _is_sound(manifest: Mapping[str, Any]) -> bool:
         and isinstance(counts, dict)
         and all(_is_count(counts.get(key)) for key in _COUNTS)
         and isinstance(files, dict)
-        and set(files) - {ITEM_DETAILS, LAYERS} == {FACTORS, USERS, ITEMS}
+        and files.keys() - _optional_files(manifest["format_version"]) == REQUIRED_FILES
         and all(isinstance(recorded, dict) and set(recorded) == {"bytes", "sha256"} for recorded in files.values())
     )
     if not of_version_1 or manifest["format_version"] == 1:
@@ -90,14 +121,22 @@ def _is_sound(manifest: Mapping[str, Any]) -> bool:
         and all(_is_finite_number(value) for value in fold_in.values())
     )
     if not of_version_2 or manifest["format_version"] == 2:
-        return of_version_2 and LAYERS not in files
+        return of_version_2
     layers = manifest.get("layers")
-    return (
+    of_version_3 = (
         _is_finite_number(manifest.get("global_mean"))
         and isinstance(layers, dict)
         and all(isinstance(shape, list) and all(map(_is_count, shape)) for shape in layers.values())
         and bool(layers) == (LAYERS in files)
     )
+    if not of_version_3 or manifest["format_version"] == 3:
+        return of_version_3
+    held_out_pairs = counts.get("held_out_pairs")
+    return _is_count(held_out_pairs) and bool(held_out_pairs) == (HELD_OUT in files) and holds_sound_records(manifest)
+
+
+def _optional_files(format_version: int) -> set[str]:
+    return {name for name, since in OPTIONAL_FILES.items() if since <= format_version}
 
 
 def _is_count(value: object) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from factorbox.data.rows import Rows
 from factorbox.errors import PlatformError
 
 FACTORS = "factors.safetensors"
@@ -22,6 +23,12 @@ LAYERS = "layers.safetensors"
 USERS = "users.arrow"
 ITEMS = "items.arrow"
 ITEM_DETAILS = "item_details.arrow"
+HELD_OUT = "held_out.arrow"
+
+REQUIRED_FILES = frozenset({FACTORS, USERS, ITEMS})
+"""Those that every model has."""
+OPTIONAL_FILES: Mapping[str, int] = MappingProxyType({ITEM_DETAILS: 2, LAYERS: 3, HELD_OUT: 4})
+"""Those that only some models have, each with the format version that brought it."""
 
 _ARROW_TYPES = MappingProxyType(
     {
@@ -83,6 +90,39 @@ def map_arrow(path: Path, *, names: Iterable[str], length: int) -> dict[str, pa.
         if batch[name].null_count:
             raise damaged(path, f"its column {name} lacks {batch[name].null_count} values")
     return {name: batch[name] for name in names}
+
+
+def row_columns(rows: Rows) -> dict[str, pa.Array]:
+    """Return the columns that hold a matrix, a row of lists each."""
+    return {
+        "item_indices": pa.LargeListArray.from_arrays(rows.indptr, rows.indices),
+        "weights": pa.LargeListArray.from_arrays(rows.indptr, rows.weights),
+    }
+
+
+def mapped_rows(path: Path, columns: Mapping[str, pa.Array], *, pairs: int, items: int) -> Rows:
+    """Return the matrix that mapped columns of a file hold.
+
+    Raises
+    ------
+    PlatformError
+        Where that is none with so many pairs, of so many items.
+    """
+    listed, weights = columns["item_indices"], columns["weights"]
+    rows = Rows(
+        indptr=listed.offsets.to_numpy(),
+        indices=listed.values.to_numpy(),
+        weights=weights.values.to_numpy(),
+    )
+    sound = (
+        len(rows.indices) == len(rows.weights) == pairs == rows.indptr[-1]
+        and rows.indptr[0] == 0
+        and bool((np.diff(rows.indptr) >= 0).all())
+        and (pairs == 0 or (rows.indices.min() >= 0 and rows.indices.max() < items))
+    )
+    if not sound:
+        raise damaged(path, "its lists of items do not fit together")
+    return rows
 
 
 def write_texts(path: Path, columns: Mapping[str, pa.LargeStringArray]) -> None:

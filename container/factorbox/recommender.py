@@ -98,13 +98,18 @@ class Recommender:
     user_ids, item_ids
         The ids of the training data in the order of the rows of the factors; `to_list()` lists them.
     history
-        The training interactions in rows by user: `indptr`, `indices` of items, `weights`.
+        The interactions that the model was trained on, in rows by user: `indptr`, `indices` of items, `weights`. Users
+        are folded in, and scores explained, by these.
+    seen
+        All that the users have, in the same form: `history`, and what a training with `refit=false` held out to
+        measure the model by. Recommendations leave these out. It is `history` itself where nothing was held out.
     item_details
         The columns of the channel `items`; None where there was none.
     exclude_seen
-        Whether recommendations leave out the items of a user's history unless asked otherwise.
+        Whether recommendations leave out the items that a user has seen unless asked otherwise.
     manifest
-        The content of manifest.json.
+        The content of manifest.json; where the training measured the model, `validation` and `learning_curve` tell of
+        that.
     answering
         What answers queries; the server asks it.
 
@@ -164,9 +169,19 @@ class Recommender:
         return f"<Recommender: {self.algorithm}, {len(self.user_ids):,} users, {len(self.item_ids):,} items, d={d}>"
 
     @property
+    def artifact(self) -> artifact.Artifact:
+        """The loaded model itself, for code that computes with its arrays; nothing may write to them."""
+        return self._model
+
+    @property
     def algorithm(self) -> str:
         """The algorithm that the model was trained by."""
         return str(self.manifest["algorithm"])
+
+    @property
+    def seen(self) -> Rows:
+        """All that the users have: `history` and what was held out of the training, in rows by user."""
+        return self._model.seen
 
     @property
     def user_factors(self) -> NDArray[np.float32]:
@@ -236,7 +251,7 @@ class Recommender:
         top_n
             How many items a user gets; fewer where fewer are left.
         exclude_seen
-            Whether the items of the user's history are left out; None for the model's own `exclude_seen`.
+            Whether what the user has (`seen`, and `histories`) is left out; None for the model's own `exclude_seen`.
         include_items
             Only these items may be recommended; None for all.
         exclude_items

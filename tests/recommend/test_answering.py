@@ -134,16 +134,18 @@ def scores(model: Fitted, query: Query) -> NDArray[np.float64]:
     return {"identity": x, "exp": np.exp(x), "sigmoid": 1 / (1 + np.exp(-x))}[model.traits.link]
 
 
-@given(variant=variants, query=recommending)
-def test_recommendations_are_the_best_of_what_every_filter_leaves(variant: str, query: Query) -> None:
+@given(in_part=st.booleans(), variant=variants, query=recommending)
+def test_recommendations_are_the_best_of_what_every_filter_leaves(in_part: bool, variant: str, query: Query) -> None:
     # Traps: masked items leaking into short lists, padding up to top_n, an empty filter that means "no filter".
-    model = fitted(variant)
+    model = fitted(variant, in_part=in_part)
     expected = scores(model, query)
     allowed = set(range(40)) - known(query.exclude_items)
     if query.include_items is not None:
         allowed &= known(query.include_items)
     if query.exclude_seen is not False:
         allowed -= set(whole_history(model, query))
+        if (user := user_index(model, query)) is not None:
+            allowed -= model.held_out_of(user)
     found = rows_of(model.ask(askable(model, query)), 0)
     assert {i for i, _ in found} <= allowed
     assert len(found) == min(query.top_n, len(allowed))
@@ -153,9 +155,11 @@ def test_recommendations_are_the_best_of_what_every_filter_leaves(variant: str, 
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
 
 
-@given(variant=variants, query=scoring)
-def test_given_pairs_are_scored_in_their_order_and_keep_seen_and_unknown_ones(variant: str, query: Query) -> None:
-    model = fitted(variant)
+@given(in_part=st.booleans(), variant=variants, query=scoring)
+def test_given_pairs_are_scored_in_their_order_and_keep_seen_and_unknown_ones(
+    in_part: bool, variant: str, query: Query
+) -> None:
+    model = fitted(variant, in_part=in_part)
     assert query.item_ids is not None
     found = rows_of(model.ask(askable(model, query)), 0)
     expected = scores(model, query)
@@ -192,27 +196,34 @@ def test_similar_items_are_the_highest_cosines_without_the_item_itself(variant: 
     np.testing.assert_allclose([score for _, score in found], best, atol=1e-6)
 
 
-@given(variant=variants, query=like_users)
-def test_similar_users_are_the_highest_cosines_without_the_user_itself(variant: str, query: Query) -> None:
-    model = fitted(variant)
+@given(in_part=st.booleans(), variant=variants, query=like_users)
+def test_similar_users_are_the_highest_cosines_without_the_user_itself(
+    in_part: bool, variant: str, query: Query
+) -> None:
+    model = fitted(variant, in_part=in_part)
     found = rows_of(model.ask(askable(model, query)), 0)
     own = user_index(model, query)
-    if own is None and not known(query.history):
+    if not whole_history(model, query):
         assert not found
         return
     w, _ = vector(model, query)
     W = model.model.user_factors.astype(np.float64)
     cosines = W @ w / np.linalg.norm(W, axis=1) / np.linalg.norm(w)
-    others = [u for u in range(60) if u != own]
+    # Nobody is like one who was not trained, whose vector is the mean user's.
+    others = [u for u in np.flatnonzero(model.model.history.counts).tolist() if u != own]
     assert len(found) == min(query.top_n, len(others))
     best = np.sort(cosines[others])[::-1][: len(found)]
     np.testing.assert_allclose([score for _, score in found], best, atol=1e-4)
     assert own not in {u for u, _ in found}
 
 
-@given(variant=variants, asked=st.lists(queries, min_size=1, max_size=12), cut=st.integers(0, 12))
-def test_a_query_gets_the_same_bytes_alone_and_among_others(variant: str, asked: list[Query], cut: int) -> None:
-    model = fitted(variant)
+@given(
+    in_part=st.booleans(), variant=variants, asked=st.lists(queries, min_size=1, max_size=12), cut=st.integers(0, 12)
+)
+def test_a_query_gets_the_same_bytes_alone_and_among_others(
+    in_part: bool, variant: str, asked: list[Query], cut: int
+) -> None:
+    model = fitted(variant, in_part=in_part)
     asked = [askable(model, query) for query in asked]
     together = model.ask(*asked)
     answering = model.answering
@@ -239,9 +250,9 @@ def columns(answers: Answers) -> list[bytes]:
     return [column.tobytes() for column in columns]
 
 
-@given(variant=explained, query=recommending)
-def test_impacts_own_impact_and_baseline_add_up_to_the_score(variant: str, query: Query) -> None:
-    model = fitted(variant)
+@given(in_part=st.booleans(), variant=explained, query=recommending)
+def test_impacts_own_impact_and_baseline_add_up_to_the_score(in_part: bool, variant: str, query: Query) -> None:
+    model = fitted(variant, in_part=in_part)
     query = query._replace(explain=1000)
     answers = model.ask(askable(model, query))
     found = answers.explanations
@@ -260,9 +271,9 @@ def test_impacts_own_impact_and_baseline_add_up_to_the_score(variant: str, query
         assert reasons == sorted(reasons, key=lambda reason: (-reason[1], reason[0]))
 
 
-@given(variant=explained, query=recommending, k=st.integers(1, 5))
-def test_the_k_reasons_are_the_first_of_all(variant: str, query: Query, k: int) -> None:
-    model = fitted(variant)
+@given(in_part=st.booleans(), variant=explained, query=recommending, k=st.integers(1, 5))
+def test_the_k_reasons_are_the_first_of_all(in_part: bool, variant: str, query: Query, k: int) -> None:
+    model = fitted(variant, in_part=in_part)
     few, every = model.ask(query._replace(explain=k)), model.ask(query._replace(explain=1000))
     for row in range(len(few.ranking.scores)):
         assert reasons_of(few, row) == reasons_of(every, row)[:k]
@@ -276,15 +287,18 @@ def own_history(model: Fitted, user: int) -> dict[str, float]:
     return {f"i{i:04d}": float(weight) for i, weight in pairs}
 
 
-@given(variant=st.sampled_from(EXACT), query=recommending)
-def test_a_folded_in_training_user_is_recommended_what_the_user_gets(variant: str, query: Query) -> None:
+@given(in_part=st.booleans(), variant=st.sampled_from(EXACT), query=recommending)
+def test_a_folded_in_training_user_is_recommended_what_the_user_gets(in_part: bool, variant: str, query: Query) -> None:
     # Trap: other systems in training and in fold-in.
-    model = fitted(variant)
+    model = fitted(variant, in_part=in_part)
     user = user_index(model, query)
     if user is None:
         return
     own = own_history(model, user)
     stored = rows_of(model.ask(query._replace(history=None, explain=0)), 0)
+    if query.exclude_seen is not False:
+        # A history of its own says nothing of what was held out.
+        query = query._replace(exclude_items=[*query.exclude_items, *(f"i{i:04d}" for i in model.held_out_of(user))])
     again = rows_of(model.ask(query._replace(user_id=None, history=own, explain=0)), 0)
     np.testing.assert_allclose([s for _, s in stored], [s for _, s in again], atol=1e-4 if variant in RATED else 1e-5)
 
@@ -413,6 +427,78 @@ def test_the_mean_user_is_explained_by_the_baseline_alone(variant: str) -> None:
     shown = model.traits.shown(answers.explanations.baselines)
     assert shown.tolist() == answers.ranking.scores.tolist()
     assert not len(answers.explanations.item_indices)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_who_was_not_trained_is_answered_like_the_mean_user_but_known_and_without_what_was_seen(variant: str) -> None:
+    model = fitted(variant, in_part=True)
+    user = model.model.user_ids.to_list().index("u0008")
+    held_out = model.held_out_of(user)
+    assert len(held_out) >= 8
+    answers = model.ask(
+        Query("u0008", top_n=40),
+        Query("nobody", top_n=40),
+        Query("u0008", top_n=40, exclude_seen=False),
+        Query("u0008", history=["i0001", "i0002"], top_n=40),
+        Query(history=["i0001", "i0002"], top_n=40, exclude_seen=False),
+        Query("u0008", similar_users=True),
+    )
+    assert answers.known.tolist() == [True, False, True, True, True, True]
+    everybody = rows_of(answers, 1)
+    assert len(everybody) == 40
+    assert rows_of(answers, 0) == [row for row in everybody if row[0] not in held_out]
+    assert rows_of(answers, 2) == everybody
+    assert rows_of(answers, 3) == [row for row in rows_of(answers, 4) if row[0] not in held_out | {1, 2}]
+    assert not rows_of(answers, 5)
+    mean, own = (
+        model.answering.scores(users=np.full(40, u), item_indices=np.arange(40, dtype=np.int32)) for u in (-1, user)
+    )
+    assert mean.tolist() == own.tolist()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_was_held_out_is_scored_when_named_and_recommended_where_seen_items_may_be(variant: str) -> None:
+    model = fitted(variant, in_part=True)
+    out = sorted(model.held_out_of(1))
+    answers = model.ask(
+        Query("u0001", top_n=40),
+        Query("u0001", top_n=40, include_items=[f"i{i:04d}" for i in out]),
+        Query("u0001", top_n=40, include_items=[f"i{i:04d}" for i in out], exclude_seen=False),
+        Query("u0001", item_ids=[f"i{i:04d}" for i in out]),
+    )
+    assert not {i for i, _ in rows_of(answers, 0)} & set(out)
+    assert not rows_of(answers, 1)
+    assert sorted(i for i, _ in rows_of(answers, 2)) == out
+    assert [i for i, _ in rows_of(answers, 3)] == out
+
+
+@pytest.mark.parametrize("variant", EXPLAINED)
+def test_only_what_the_model_was_trained_on_and_what_is_given_explains(variant: str) -> None:
+    model = fitted(variant, in_part=True)
+    given_too = min(model.held_out_of(1))
+    for query, expected in (
+        (Query("u0001", explain=100, exclude_seen=False), set(whole_history(model, Query("u0001")))),
+        (
+            Query("u0001", explain=100, history=[f"i{given_too:04d}"], exclude_seen=False),
+            {*whole_history(model, Query("u0001")), given_too},
+        ),
+    ):
+        answers = model.ask(query)
+        assert {k for row in range(10) for k, _ in reasons_of(answers, row)} == expected
+
+
+@pytest.mark.parametrize("in_part", [False, True])
+def test_the_lengths_of_histories_are_those_of_their_use(in_part: bool) -> None:
+    model = fitted("als", in_part=in_part)
+    answering = model.answering
+    resolved = answering.resolve(
+        [Query("u0001"), Query("u0001", history=["i0000", "i0001", "i0001"]), Query("nobody"), Query("u0008")]
+    )
+    trained, held_out = int(model.model.history.counts[1]), len(model.held_out_of(1))
+    of_8 = int(model.model.history.counts[8])
+    assert answering.history_lengths(resolved).tolist() == [trained, trained + 2, 0, of_8]
+    assert answering.seen_lengths(resolved).tolist() == [trained + held_out, trained + held_out + 2, 0, 10]
+    assert (of_8, trained + held_out) == (0 if in_part else 10, 10)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

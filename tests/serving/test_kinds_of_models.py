@@ -23,7 +23,7 @@ JSON = "application/jsonlines"
 
 def model_of(traits: Traits) -> SmallModel:
     # u0 has item a.
-    return SmallModel(users=["u0", "u1"], items=["a", "b", "c"], traits=traits)
+    return SmallModel(users=["u0", "u1", "u2"], items=["a", "b", "c"], traits=traits)
 
 
 def client_of(model: SmallModel, *, settings: Settings | None = None) -> FlaskClient:
@@ -155,7 +155,7 @@ def test_only_probabilities_come_with_a_label(traits: Traits) -> None:
             assert "predicted_label" not in row
     assert pairs[1] == {"item_id": "?", "score": None}
     assert [list(row) for row in similar] == [["item_id", "score"]] * 2
-    assert answers(traits, {"user_id": "u1", "similar_users": True})[0]["similar_users"][0].keys() == {
+    assert answers(traits, {"user_id": "u0", "similar_users": True})[0]["similar_users"][0].keys() == {
         "user_id",
         "score",
     }

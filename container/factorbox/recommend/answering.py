@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from factorbox.data.rows import Rows
 from factorbox.errors import UserError
 from factorbox.models.network import NetworkProblem
 from factorbox.models.row_system import FoldInProblem
@@ -81,7 +82,8 @@ class Answering:
             )
         )
         self._items_by_cosine = Once(lambda: by_cosine(model.item_factors, available=model.available))
-        self._users_by_cosine = Once(lambda: by_cosine(model.user_factors))
+        # Users without a history have the vector of the mean user: they are like everybody and nobody.
+        self._users_by_cosine = Once(lambda: by_cosine(model.user_factors, available=model.history.counts > 0))
 
     def resolve(self, queries: Sequence[Query]) -> Resolved:
         """Look up the users, items and histories that queries name."""
@@ -111,10 +113,13 @@ class Answering:
         return np.array([of(query) for query in resolved.queries], dtype=np.int64)
 
     def history_lengths(self, resolved: Resolved) -> NDArray[np.int64]:
-        """Return how many items at most the history of each query's user has.  # (queries,)."""
-        indptr, users = self._model.history.indptr, resolved.users
-        stored = np.where(users >= 0, indptr[users + 1] - indptr[users], 0)
-        return np.asarray(stored + resolved.given.counts)
+        """Return how many items at most each query's user is folded in and explained by.  # (queries,)."""
+        return _lengths(self._model.history, resolved.users) + resolved.given.counts
+
+    def seen_lengths(self, resolved: Resolved) -> NDArray[np.int64]:
+        """Return how many items at most are left out as seen by each query's user.  # (queries,)."""
+        held_out, trained = self._model.held_out, self.history_lengths(resolved)
+        return trained if held_out is None else trained + _lengths(held_out, resolved.users)
 
     def fold_in_products(self, resolved: Resolved) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return about how many multiplications it takes to fold each query's user in; 0 where that is not done.
@@ -144,7 +149,8 @@ class Answering:
         resolved
             The queries.
         exclude_seen
-            Whether items of the history are left out where a query does not say.
+            Whether items that the user has are left out where a query does not say: those of the training, those
+            held out of it, and those that the query gives.
 
         Raises
         ------
@@ -214,13 +220,21 @@ class Answering:
     ) -> Ranking:
         queries = [resolved.queries[position] for position in at.tolist()]
         excluding = [exclude_seen if query.exclude_seen is None else query.exclude_seen for query in queries]
-        seen_by = np.flatnonzero(excluding)
-        seen = taken(subjects.histories, at[seen_by])
-        excluded = Lists.joined(
-            len(at), [(seen_by, Lists(seen.indptr, seen.indices)), *self._excluded_by_name(queries)]
-        )
+        seen = self._seen(resolved, subjects, at, by=np.flatnonzero(excluding))
+        excluded = Lists.joined(len(at), [*seen, *self._excluded_by_name(queries)])
         wanted = Ranked(subjects.factors[at], self._with_mean(subjects.biases[at]), _counts(queries))
         return self._ranking(self._items(), wanted, queries, excluded=excluded)
+
+    def _seen(
+        self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64], *, by: NDArray[np.int64]
+    ) -> list[tuple[NDArray[np.int64], Lists]]:
+        """Return positions within `at`, those `by` alone, and what the users there have."""
+        parts = [(by, Lists.of(taken(subjects.histories, at[by])))]
+        held_out, users = self._model.held_out, resolved.users[at[by]]
+        if held_out is not None:
+            known = users >= 0
+            parts.append((by[known], Lists.of(taken(held_out, users[known]))))
+        return parts
 
     def _pairs(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
         lists = [resolved.queries[position].item_ids or () for position in at.tolist()]
@@ -249,7 +263,7 @@ class Answering:
 
     def _similar_users(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
         queries = [resolved.queries[position] for position in at.tolist()]
-        counts = np.where(resolved.nobody[at], 0, _counts(queries))
+        counts = np.where(subjects.histories.counts[at] > 0, _counts(queries), 0)
         wanted = _by_cosine(subjects.factors[at], counts)
         return top_n(self._users_by_cosine(), wanted, excluded=_itself(resolved.users[at]))
 
@@ -303,6 +317,11 @@ class Answering:
         unexplained = (counts > 0) & (subjects.histories.counts == 0)
         rows = np.repeat(unexplained, np.diff(ranking.indptr))
         return replace(found, baselines=np.where(rows, ranking.scores, found.baselines))
+
+
+def _lengths(rows: Rows, users: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many entries the row of each user has, 0 for one that is unknown."""
+    return np.where(users >= 0, rows.indptr[users + 1] - rows.indptr[users], 0)
 
 
 def _counts(queries: Sequence[Query]) -> NDArray[np.int64]:

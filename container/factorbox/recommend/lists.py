@@ -33,6 +33,11 @@ class Lists:
         return cls(np.zeros(requests + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))
 
     @classmethod
+    def of(cls, rows: Rows) -> Lists:
+        """Return the columns of the entries of each row."""
+        return cls(rows.indptr, rows.indices)
+
+    @classmethod
     def joined(cls, requests: int, parts: Sequence[tuple[NDArray[np.int64], Lists]]) -> Lists:
         """Lay lists behind one another: those of a part are for the requests at its positions, each named once."""
         lengths = np.zeros(requests, dtype=np.int64)
@@ -83,6 +88,24 @@ def placed(requests: int, parts: Sequence[tuple[NDArray[np.int64], Rows]]) -> Ro
         at = ranges(indptr[positions], rows.counts)
         indices[at], weights[at] = rows.indices, rows.weights
     return Rows(indptr=indptr, indices=indices, weights=weights)
+
+
+def united(rows: Rows, others: Rows, *, columns: int) -> Rows:
+    """Return rows with the entries of others put in; of one that is in both, the first weight counts.
+
+    Meant for few others: each is looked up among the rows, and nothing is sorted.
+    """
+    keys, other_keys = (np.repeat(np.arange(len(r.counts)), r.counts) * columns + r.indices for r in (rows, others))
+    at = np.searchsorted(keys, other_keys)
+    new = np.ones(len(at), dtype=np.bool_)
+    inside = at < len(keys)
+    new[inside] = keys[at[inside]] != other_keys[inside]
+    added = np.bincount(other_keys[new] // max(columns, 1), minlength=len(rows.counts))
+    return Rows(
+        indptr=rows.indptr + starts_of(added),
+        indices=np.insert(rows.indices, at[new], others.indices[new]),
+        weights=np.insert(rows.weights, at[new], others.weights[new]),
+    )
 
 
 def merged(

@@ -32,7 +32,7 @@ class Query(NamedTuple):
     top_n
         How many items, or users, are wanted.
     exclude_seen
-        Whether items of the user's history are left out; None for the default.
+        Whether items that the user has are left out, trained on, held out or given; None for the default.
     include_items
         The only items that may be recommended; None for all.
     exclude_items

@@ -38,7 +38,12 @@ class UserSide(Protocol):
 
     @property
     def history(self) -> Rows:
-        """The interactions of the training, in rows by user."""
+        """The interactions of the training, in rows by user: what users are folded in and explained by."""
+        ...
+
+    @property
+    def held_out(self) -> Rows | None:
+        """What else the users have, in rows by user, and training has not seen; None where that is nothing."""
         ...
 
     @property
@@ -174,7 +179,7 @@ class Subjects:
     factors, biases
         float32, (queries, d) and (queries,): stored, folded in, or those of the mean user.
     histories
-        Everything that the model and the query know of the user: a row a query.
+        What the user is folded in and explained by, the training's and the query's: a row a query.
     """
 
     factors: NDArray[np.float32]

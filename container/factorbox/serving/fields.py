@@ -322,7 +322,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         "exclude_seen": Field(
             Switch(idle_when_false=False),
-            "Whether the items of the user's training history, and of `history` or `sequence`, are left out. "
+            "Whether the items that the user has in the data, and those of `history` or `sequence`, are left out. "
             "`item_ids` are scored either way.",
             False,
         ),

@@ -211,7 +211,7 @@ class Invocations:
             labels = np.array([len(query.label or "") for query in queries], dtype=np.int64)
             sizes = rows * (1 + labels // _ROW_CHARACTERS)
         products = np.where(explain > 0, rows * histories * self._answering.embedding_dim, 0)
-        return _RECORD_ROWS + sizes + histories // _HISTORY_ROW_ENTRIES, products
+        return _RECORD_ROWS + sizes + self._answering.seen_lengths(resolved) // _HISTORY_ROW_ENTRIES, products
 
     def _texts(self, asked: _Asked, cuts: Sequence[int], answer_format: Format) -> Iterator[bytes]:
         """Write the blocks between the cuts, each line ended by a newline."""
