@@ -30,13 +30,13 @@ from numpy.typing import NDArray
 from benchmarks import movielens
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
+from factorbox.evaluation.mean_ratings import MeanRatings
 from factorbox.evaluation.rating import RatingMetrics, rating_metrics
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Epoch, Factors, Watch
 
 TEST_SHARE = 0.2
-ITEM_SHRINKAGE, USER_SHRINKAGE = 25.0, 10.0
-"""Those of Koren 2010, "Factor in the Neighbors: Scalable and Accurate Collaborative Filtering", section 2.1."""
+
 
 _TIMED_EPOCHS = 5
 _SPOTLIGHT_BATCHES = (256, 4096)
@@ -126,28 +126,17 @@ class HeldOut:
 
 
 def means_and_biases(fitted: Interactions) -> Factors:
-    """Return the baseline: b_i = Σ (r − μ) / (|S_i| + 25), then b_u = Σ (r − μ − b_i) / (|S_u| + 10)."""
-    users, items = np.repeat(np.arange(fitted.n_users), np.diff(fitted.indptr)), fitted.item_indices
-    mean = float(fitted.weights.mean(dtype=np.float64))
-    rest = fitted.weights - mean
-    item_biases = _shrunk_means(rest, items, rows=fitted.n_items, shrinkage=ITEM_SHRINKAGE)
-    user_biases = _shrunk_means(rest - item_biases[items], users, rows=fitted.n_users, shrinkage=USER_SHRINKAGE)
+    """Return the baseline as a model without vectors."""
+    means = MeanRatings.of(fitted.by_user(), n_items=fitted.n_items)
     return Factors(
         user_factors=np.zeros((fitted.n_users, 1), dtype=np.float32),
         item_factors=np.zeros((fitted.n_items, 1), dtype=np.float32),
-        user_biases=user_biases.astype(np.float32),
-        item_biases=item_biases.astype(np.float32),
+        user_biases=means.user_biases.astype(np.float32),
+        item_biases=means.item_biases.astype(np.float32),
         epochs=0,
         train_loss=0.0,
-        global_mean=mean,
+        global_mean=means.mean,
     )
-
-
-def _shrunk_means(
-    values: NDArray[np.floating], rows_of: NDArray[np.integer], *, rows: int, shrinkage: float
-) -> NDArray[np.float64]:
-    sums, counts = np.bincount(rows_of, weights=values, minlength=rows), np.bincount(rows_of, minlength=rows)
-    return np.asarray(sums / (counts + shrinkage))
 
 
 def compare(seeds: list[int], *, threads: int, show_epochs: bool) -> None:

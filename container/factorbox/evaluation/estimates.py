@@ -58,12 +58,15 @@ class Evaluation:
         Held-out pairs of those users.
     metrics
         The model's value of each `factorbox.evaluation.metrics.Metric` by its name, as in `ndcg@10`.
+        `auc` is not among them where no user has one; see `factorbox.evaluation.auc`.
     baseline
         That of the metric's baseline, by the same names.
     by_activity
         Groups of users by the number of their training interactions, fewest first.
     by_popularity
         Groups of held-out pairs by the number of users who have the item in training, most popular first.
+    auc_users
+        Users over whom the AUC is a mean: those who have one, a sample of them where it is dear.
     """
 
     k: int
@@ -73,3 +76,4 @@ class Evaluation:
     baseline: Mapping[str, Estimate]
     by_activity: Sequence[Group] = field(default=())
     by_popularity: Sequence[Group] = field(default=())
+    auc_users: int = 0

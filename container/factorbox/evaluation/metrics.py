@@ -55,21 +55,43 @@ K = 10
 
 def ranking_metrics_at(k: int) -> tuple[Metric, ...]:
     """Return the metrics of rankings of length k, the objective first."""
+    mean = "mean over users"
     return (
-        Metric(f"ndcg@{k}", "Discounted hits, as a share of those of a perfect ranking.", "ranking", True),
-        Metric(f"precision@{k}", f"Hits / {k}.", "ranking", True),
-        Metric(f"recall@{k}", "Hits / held-out items.", "ranking", True),
-        Metric(f"map@{k}", "Mean precision at the hits, over all held-out items.", "ranking", True),
-        Metric(f"mrr@{k}", "1 / position of the first hit, 0 without one.", "ranking", True),
-        Metric(f"hit_rate@{k}", "Share of users with a hit.", "ranking", True),
-        Metric("auc", "Chance that a held-out item is ranked above another unseen one.", "ranking", True),
-        Metric(f"coverage@{k}", "Share of the catalogue that is in anybody's ranking.", "ranking", True),
+        Metric(
+            f"ndcg@{k}",
+            f"Sum of 1 / log2(position + 1) over the hits, / the same sum of a perfect top {k}; {mean}.",
+            "ranking",
+            True,
+        ),
+        Metric(f"precision@{k}", f"Held-out items among the top {k} (hits) / {k}; {mean}.", "ranking", True),
+        Metric(f"recall@{k}", f"Hits / held-out items of the user; {mean}.", "ranking", True),
+        Metric(
+            f"map@{k}",
+            f"Sum over the hits of (hits up to there / position), / held-out items of the user; {mean}.",
+            "ranking",
+            True,
+        ),
+        Metric(f"mrr@{k}", f"1 / position of the first hit, 0 without one; {mean}.", "ranking", True),
+        Metric(f"hit_rate@{k}", "Users with a hit / users.", "ranking", True),
+        Metric(
+            "auc",
+            "Pairs of a held-out and another unseen item of the user in which the held-out one is ranked above"
+            f" (ties count half) / all such pairs; {mean}.",
+            "ranking",
+            True,
+        ),
+        Metric(
+            f"coverage@{k}",
+            f"Distinct items in the top {k} of all measured users / items that may be recommended.",
+            "ranking",
+            True,
+        ),
     )
 
 
 RATING_METRICS = (
-    Metric("rmse", "Root of the mean squared error of predicted ratings.", "rating", False),
-    Metric("mae", "Mean absolute error of predicted ratings.", "rating", False),
+    Metric("rmse", "√(sum of (predicted − given rating)² / held-out ratings of all measured users).", "rating", False),
+    Metric("mae", "Sum of |predicted − given rating| / held-out ratings of all measured users.", "rating", False),
 )
 """The metrics of predicted ratings, the objective first."""
 

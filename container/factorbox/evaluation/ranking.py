@@ -2,7 +2,8 @@
 
 Every metric of a ranking is a mean over the users who have at least one held-out item. For one user, R is the
 set of held-out items, and rel(p) is 1 where the item at position p of the user's ranking is in R, else 0.
-Rankings come without the items of training, and may be shorter than k: a missing position counts as a miss.
+Rankings come without the items of training, and may be shorter than k: a missing position counts as a miss. So does a
+held-out item that is never ranked, as one that may not be recommended.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.errors import UserError
+from factorbox.recommend.lists import ranges, starts_of
 
 NO_ITEM = -1
 """Stands in a top-k matrix where a user has no item left to rank."""
@@ -34,13 +36,16 @@ class Relevant:
     item_indices: NDArray[np.int32]
 
     @classmethod
-    def from_pairs(cls, user_indices: NDArray[np.int64], item_indices: NDArray[np.int64], *, n_users: int) -> Relevant:
+    def from_pairs(
+        cls, user_indices: NDArray[np.integer], item_indices: NDArray[np.integer], *, n_users: int
+    ) -> Relevant:
         """Group pairs by user; a repeated pair counts once."""
-        pairs = np.unique(np.stack([user_indices, item_indices]).astype(np.int64), axis=1)
-        counts = np.bincount(pairs[0], minlength=n_users)
+        stride = int(item_indices.max(initial=0)) + 1
+        pairs = np.unique(user_indices.astype(np.int64) * stride + item_indices)
+        counts = np.bincount(pairs // stride, minlength=n_users)
         return cls(
-            indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            item_indices=pairs[1].astype(np.int32),
+            indptr=starts_of(counts),
+            item_indices=(pairs % stride).astype(np.int32),
         )
 
     @property
@@ -48,10 +53,25 @@ class Relevant:
         """Number of held-out items of each user.  # (users,)."""
         return np.diff(self.indptr)
 
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """User of each pair.  # (pairs,)."""
+        return np.repeat(np.arange(len(self.indptr) - 1), self.counts)
+
+    def taken(self, users: NDArray[np.int64]) -> Relevant:
+        """Return the held-out items of some users, as users 0, 1, …"""  # noqa: D400
+        counts = self.counts[users]
+        return Relevant(starts_of(counts), self.item_indices[ranges(self.indptr[users], counts)])
+
+    def part(self, users: slice) -> Relevant:
+        """Return the held-out items of some users that follow one another, as users 0, 1, …"""  # noqa: D400
+        indptr = self.indptr[users.start : users.stop + 1]
+        return Relevant(indptr - indptr[0], self.item_indices[indptr[0] : indptr[-1]])
+
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """Means over the evaluated users.
+    """Means over the evaluated users, each within [0, 1].
 
     Attributes
     ----------
@@ -70,6 +90,10 @@ class RankingMetrics:
         Σ_{p ≤ k} rel(p) · hits(p) / p, divided by |R|, where hits(p) counts the hits up to position p.
     map_min
         The same sum divided by min(k, |R|), so that a perfect ranking reaches 1 for any |R|.
+    mrr
+        1 / p for the first position p ≤ k with rel(p) = 1; 0 where there is none.
+    hit_rate
+        1 where hits > 0, else 0.
     """
 
     k: int
@@ -79,12 +103,69 @@ class RankingMetrics:
     ndcg: float
     map: float
     map_min: float
+    mrr: float
+    hit_rate: float
+
+
+@dataclass(frozen=True, eq=False)
+class UserMetrics:
+    """The metrics of each evaluated user; what they are stands in `RankingMetrics`, whose means are over these.
+
+    Attributes
+    ----------
+    k
+        Length of the rankings that were looked at.
+    precision, recall, ndcg, map, map_min, mrr, hit_rate
+        float64, (users,), each within [0, 1].
+    """
+
+    k: int
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    ndcg: NDArray[np.float64]
+    map: NDArray[np.float64]
+    map_min: NDArray[np.float64]
+    mrr: NDArray[np.float64]
+    hit_rate: NDArray[np.float64]
+
+    def means(self) -> RankingMetrics:
+        """Return the means over the users."""
+        return RankingMetrics(
+            k=self.k,
+            users=len(self.ndcg),
+            precision=float(np.mean(self.precision)),
+            recall=float(np.mean(self.recall)),
+            ndcg=float(np.mean(self.ndcg)),
+            map=float(np.mean(self.map)),
+            map_min=float(np.mean(self.map_min)),
+            mrr=float(np.mean(self.mrr)),
+            hit_rate=float(np.mean(self.hit_rate)),
+        )
+
+    def by_name(self) -> dict[str, NDArray[np.float64]]:
+        """Return those that a job reports by the names of `factorbox.evaluation.metrics`."""
+        k = self.k
+        return {
+            f"ndcg@{k}": self.ndcg,
+            f"precision@{k}": self.precision,
+            f"recall@{k}": self.recall,
+            f"map@{k}": self.map,
+            f"mrr@{k}": self.mrr,
+            f"hit_rate@{k}": self.hit_rate,
+        }
 
 
 def ranking_metrics(
     top_items: NDArray[np.integer], *, user_indices: NDArray[np.integer], relevant: Relevant, k: int
 ) -> RankingMetrics:
-    """Measure rankings against held-out items.
+    """Measure rankings against held-out items: the means of `user_metrics`, whose parameters and errors it has."""
+    return user_metrics(top_items, user_indices=user_indices, relevant=relevant, k=k).means()
+
+
+def user_metrics(
+    top_items: NDArray[np.integer], *, user_indices: NDArray[np.integer], relevant: Relevant, k: int
+) -> UserMetrics:
+    """Measure the ranking of each user against the held-out items.
 
     Parameters
     ----------
@@ -92,7 +173,7 @@ def ranking_metrics(
         (rows, at least k where the rankings are that long): item indices, best first, `NO_ITEM` where
         a ranking has ended. No item twice in a row.
     user_indices
-        (rows,): whose ranking each row is. Rows of users without held-out items are left out of the means.
+        (rows,): whose ranking each row is. Rows of users without held-out items are left out.
     relevant
         The held-out items of all users.
     k
@@ -109,24 +190,45 @@ def ranking_metrics(
         raise UserError(
             "no user to evaluate has a held-out item: hold out some interactions of users who are in training"
         )
-    hits = _hits(top_items[evaluated, :k], user_indices=user_indices[evaluated], relevant=relevant)
+    rel = places_of_hits(top_items[evaluated, :k], user_indices=user_indices[evaluated], relevant=relevant) >= 0
+    # Positions that the matrix does not have are misses.
+    rel = np.pad(rel, ((0, 0), (0, k - rel.shape[1])))  # (users, k)
     n_relevant = n_relevant[evaluated]
-    positions = np.arange(1, hits.shape[1] + 1)
-    n_hits = hits.sum(axis=1)
+    positions = np.arange(1, k + 1)
+    n_hits = rel.sum(axis=1)
 
-    discounts = 1.0 / np.log2(np.arange(1, k + 1) + 1.0)
+    discounts = 1.0 / np.log2(positions + 1.0)
+    # Both sums one position after another: then rounding cannot lift the ratio above 1.
+    gain = np.cumsum(rel * discounts, axis=1)[:, -1]
     ideal = np.cumsum(discounts)[np.minimum(n_relevant, k) - 1]  # (users,)
-    ndcg = (hits * discounts[: hits.shape[1]]).sum(axis=1) / ideal
-    precision_sum = (hits * np.cumsum(hits, axis=1) / positions).sum(axis=1)
-    return RankingMetrics(
+    precision_sum = (rel * np.cumsum(rel, axis=1) / positions).sum(axis=1)
+    return UserMetrics(
         k=k,
-        users=len(n_relevant),
-        precision=float(np.mean(n_hits / k)),
-        recall=float(np.mean(n_hits / n_relevant)),
-        ndcg=float(np.mean(ndcg)),
-        map=float(np.mean(precision_sum / n_relevant)),
-        map_min=float(np.mean(precision_sum / np.minimum(n_relevant, k))),
+        precision=n_hits / k,
+        recall=n_hits / n_relevant,
+        ndcg=gain / ideal,
+        map=precision_sum / n_relevant,
+        map_min=precision_sum / np.minimum(n_relevant, k),
+        mrr=(rel / positions).max(axis=1),
+        hit_rate=(n_hits > 0).astype(np.float64),
     )
+
+
+def coverage(top_items: NDArray[np.integer], *, n_recommendable: int) -> float:
+    """Return the share of the catalogue that is ranked for anybody, within [0, 1].
+
+    It is the number of distinct items in all rankings, divided by that of the items that may be recommended; 0 where
+    none may. The more users are ranked for, the larger it is.
+
+    Parameters
+    ----------
+    top_items
+        As in `user_metrics`, k columns: no item in it that may not be recommended.
+    n_recommendable
+        Items that may be recommended at all.
+    """
+    ranked = np.unique(top_items[top_items != NO_ITEM])
+    return len(ranked) / n_recommendable if n_recommendable else 0.0
 
 
 def top_items_matrix(indptr: NDArray[np.int64], item_indices: NDArray[np.integer], *, k: int) -> NDArray[np.int64]:
@@ -141,14 +243,16 @@ def top_items_matrix(indptr: NDArray[np.int64], item_indices: NDArray[np.integer
     return rows
 
 
-def _hits(
+def places_of_hits(
     top_items: NDArray[np.integer], *, user_indices: NDArray[np.integer], relevant: Relevant
-) -> NDArray[np.bool_]:
-    """Mark the positions whose item is relevant, by bisection in the sorted (user, item) keys."""
+) -> NDArray[np.int64]:
+    """Return for each position which pair of `relevant` its item is, −1 for none: rel(p) = 0.  # (rows, positions).
+
+    The parameters are those of `user_metrics`; there is at least one pair in `relevant`.
+    """
+    # By bisection in the sorted (user, item) keys.
     stride = max(int(relevant.item_indices.max()), int(top_items.max(initial=0))) + 1
-    owners = np.repeat(np.arange(len(relevant.indptr) - 1), relevant.counts)
-    keys = owners * stride + relevant.item_indices  # (pairs,), strictly increasing
-    wanted = user_indices[:, None] * np.int64(stride) + top_items  # (rows, k)
+    keys = relevant.owners * stride + relevant.item_indices  # (pairs,), strictly increasing
+    wanted = user_indices[:, None] * np.int64(stride) + top_items  # (rows, positions)
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    hits: NDArray[np.bool_] = (keys[at] == wanted) & (top_items != NO_ITEM)
-    return hits
+    return np.where((keys[at] == wanted) & (top_items != NO_ITEM), at, -1)

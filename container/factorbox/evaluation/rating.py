@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.errors import UserError
+from factorbox.models.base import Link
+
+_LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,16 @@ def rating_metrics(predicted: NDArray[np.floating], observed: NDArray[np.floatin
     return RatingMetrics(
         rmse=float(np.sqrt(np.mean(np.square(errors)))), mae=float(np.mean(np.abs(errors))), pairs=len(errors)
     )
+
+
+def shown_ratings(x: NDArray[np.floating], *, link: Link) -> NDArray[np.float64]:
+    """Return the link of x̂, the ratings that answers show, before they are rounded to float32.  # (pairs,).
+
+    A count beyond float32 is the largest float32, as in answers.
+    """
+    exact: NDArray[np.float64] = x.astype(np.float64)
+    if link == "sigmoid":
+        exact = np.exp(-np.logaddexp(0, -exact))
+    elif link == "exp":
+        exact = np.exp(np.minimum(exact, np.log(_LARGEST)))
+    return exact
