@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from factorbox.evaluation.metrics import METRICS
 from factorbox.job import OPTIONS
 from factorbox.models import ALGORITHMS
 from factorbox.options import Option, options_of
@@ -76,11 +77,20 @@ def requests() -> str:
     return "\n".join([*rows, "", *together])
 
 
+def metrics() -> str:
+    """Return the table of the metrics that a job logs."""
+    rows = ["| metric | beside it | meaning | for tuning |", "| --- | --- | --- | --- |"]
+    for metric in METRICS:
+        goal = "Maximize" if metric.larger_is_better else "Minimize"
+        rows.append(f"| `{metric.log_name}` | `{metric.baseline_name}` | {metric.meaning} | {goal} |")
+    return "\n".join(rows)
+
+
 def _names(names: Iterable[str], between: str) -> str:
     return between.join(f"`{name}`" for name in names)
 
 
-PARTS = {"hyperparameters": hyperparameters, "requests": requests, "dependencies": dependencies}
+PARTS = {"hyperparameters": hyperparameters, "metrics": metrics, "requests": requests, "dependencies": dependencies}
 
 
 def written() -> str:

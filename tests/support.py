@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,9 +77,10 @@ def make_base(
     files: Mapping[str, bytes | str],
     hyperparameters: Mapping[str, Any] | str | None = None,
     items: Mapping[str, bytes | str] | None = None,
+    **channels: Mapping[str, bytes | str],
 ) -> Path:
-    """Lay out a base folder as SageMaker would: the channels `training` and `items`, and the configuration."""
-    for channel, content_of in (("training", files), ("items", items)):
+    """Lay out a base folder as SageMaker would: the channels by name, `training` being `files`; the configuration."""
+    for channel, content_of in {"training": files, "items": items, **channels}.items():
         if content_of is None:
             continue
         (folder / "input/data" / channel).mkdir(parents=True)
@@ -104,3 +106,28 @@ def run_train(base: Path, **environment: str) -> subprocess.CompletedProcess[str
         timeout=300,
         check=False,
     )
+
+
+def stopped_after(text: str, base: Path) -> str:
+    """Send SIGTERM to a training once it has logged a line that begins so; return the rest of its log."""
+    process = subprocess.Popen(
+        [sys.executable, str(CONTAINER / "train")],
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for logged in process.stdout:
+            if logged.startswith(text):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == 0, rest
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    return rest

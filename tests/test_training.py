@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import pytest
-from numpy.typing import NDArray
 
-import factorbox
 from factorbox import artifact, training
 from factorbox.contract.memory import memory_in_use
 from factorbox.fitting import Fitting
 from factorbox.models import ALGORITHMS
-from support import CONTAINER, clustered_interactions, clustered_ratings, make_base, run_train
+from support import CONTAINER, clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
 
 
 def csv_of(*, n_users: int = 60, n_items: int = 40, header: str = "user_id,item_id") -> str:
@@ -267,85 +264,6 @@ def test_min_rating_is_one_of_the_conditions_of_any(
     assert artifact.load(base / "model").manifest["hyperparameters"]["min_rating"] == 4
 
 
-def scores_of(base: Path) -> NDArray[np.float32]:
-    """Return the score of every user and item of a trained model."""
-    model = factorbox.load(base / "model")
-    users, items = np.meshgrid(model.user_ids.to_list(), model.item_ids.to_list(), indexing="ij")
-    scores = model.predict(pandas.DataFrame({"user_id": users.ravel(), "item_id": items.ravel()}))
-    return np.asarray(scores, dtype=np.float32)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_validated_model_is_that_of_all_pairs_and_the_best_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], algorithm: str
-) -> None:
-    asked = {"algorithm": algorithm, "embedding_dim": "8", "epochs": "12"}
-    validated = make_base(
-        tmp_path / "validated",
-        files={"a.csv": RATED_CSV},
-        hyperparameters={**asked, "validation": "random", "patience": "2"},
-    )
-    assert train(validated, monkeypatch) == 0
-    said = capsys.readouterr().out
-    manifest = artifact.load(validated / "model").manifest
-    best = manifest["counts"]["epochs"]
-    assert manifest["metrics"]["validation:epoch"] == best
-    objective = next(name for name in ("validation:loss", "validation:ndcg@10") if name in manifest["metrics"])
-    values = [float(value) for value in re.findall(rf"^epoch=.* {objective}=([^;]+);", said, re.MULTILINE)]
-    assert values[best - 1] == (min if objective == "validation:loss" else max)(values)
-    assert manifest["metrics"][objective] == pytest.approx(values[best - 1], rel=1e-3)
-    assert len(values) in (best + 2, 12) and f"best_epoch={best}; epochs={len(values)}; {objective}=" in said
-    assert "validation=random; held_out_pairs=72;" in said
-    assert "WARN" not in said and "not converged" not in said
-
-    plain = make_base(tmp_path / "plain", files={"a.csv": RATED_CSV}, hyperparameters={**asked, "epochs": str(best)})
-    assert train(plain, monkeypatch) == 0
-    assert (validated / "model/users.arrow").read_bytes() == (plain / "model/users.arrow").read_bytes()
-    np.testing.assert_allclose(scores_of(validated), scores_of(plain), atol=1e-5)
-
-
-def test_overfitting_is_seen_and_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # Ratings by chance, and hardly a penalty: whatever is learned of them is wrong of others.
-    rng = np.random.default_rng(0)
-    rows = [f"u{u},i{i},{rng.integers(1, 6)}" for u in range(40) for i in rng.choice(30, size=12, replace=False)]
-    data: dict[str, bytes | str] = {"a.csv": "\n".join(["user_id,item_id,rating", *rows])}
-    asked = {"algorithm": "explicit", "embedding_dim": "8", "epochs": "40", "regularization": "0.03", "lr": "0.05"}
-    asked |= {"batch_size": "64", "validation": "random", "validation_fraction": "0.2"}
-    for name, patience in (("without", {}), ("with", {"patience": "3"})):
-        base = make_base(tmp_path / name, files=data, hyperparameters={**asked, **patience})
-        assert train(base, monkeypatch) == 0
-    said = capsys.readouterr().out
-    without, stopped = (artifact.load(tmp_path / name / "model").manifest for name in ("without", "with"))
-    assert "epochs after the best one may overfit: set patience, or epochs to" in said
-    assert "of 40 epochs, the last 3 no better" in said
-    assert without["counts"]["epochs"] == without["metrics"]["validation:epoch"] == 40
-    assert stopped["counts"]["epochs"] < 20
-    assert stopped["metrics"]["validation:rmse"] < without["metrics"]["validation:rmse"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([f"u{k % 9},i{k // 9}" for k in range(99)], "validation=random is left out: there are 99 pairs"),
-        ([f"u{k},i{k}" for k in range(150)], "validation=random is left out: no pair can be held out"),
-    ],
-    ids=["too few", "none to spare"],
-)
-def test_data_of_which_nothing_can_be_held_out_train_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rows: list[str], words: str
-) -> None:
-    hyperparameters = {**QUICK, "validation": "random", "patience": "1"}
-    data: dict[str, bytes | str] = {"a.csv": "\n".join(["user_id,item_id", *rows])}
-    base = make_base(tmp_path, files=data, hyperparameters=hyperparameters)
-    assert train(base, monkeypatch) == 0
-    assert words in capsys.readouterr().out
-    manifest = artifact.load(base / "model").manifest
-    assert manifest["counts"]["epochs"] == 3
-    assert not any(name.startswith("validation") for name in manifest["metrics"])
-
-
 BAD_JOBS: dict[str, tuple[dict[str, bytes | str], Any, str]] = {
     "no file": ({}, None, "training"),
     "empty file": ({"a.csv": ""}, None, "a.csv"),
@@ -509,52 +427,11 @@ def test_the_command_trains_as_a_process_of_its_own(tmp_path: Path) -> None:
     assert artifact.load(base / "model").manifest["counts"]["epochs"] == 3
 
 
-def stopped_after(text: str, base: Path) -> str:
-    """Send SIGTERM to a training once it has logged a line that begins so; return the rest of its log."""
-    process = subprocess.Popen(
-        [sys.executable, str(CONTAINER / "train")],
-        env={**os.environ, "SAGEMAKER_BASE_DIR": str(base)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        for logged in process.stdout:
-            if logged.startswith(text):
-                process.send_signal(signal.SIGTERM)
-                break
-        rest = process.stdout.read()
-        assert process.wait(timeout=60) == 0, rest
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    return rest
-
-
 def test_sigterm_saves_the_model_as_it_stands_and_exits_with_0(tmp_path: Path) -> None:
     base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={"epochs": "100000"})
     rest = stopped_after("epoch=3;", base)
     assert "SIGTERM" in rest and "stopped early" in rest
     assert 3 <= artifact.load(base / "model").manifest["counts"]["epochs"] < 100_000
-
-
-def test_sigterm_while_pairs_are_held_out_saves_the_model_without_them(tmp_path: Path) -> None:
-    base = make_base(
-        tmp_path,
-        files={"a.csv": CSV},
-        hyperparameters={"embedding_dim": "4", "epochs": "100000", "validation": "random"},
-    )
-    rest = stopped_after("epoch=3;", base)
-    assert "told to stop while pairs were held out: the model has not seen those 60 pairs" in rest
-    assert "training anew" not in rest
-    model = artifact.load(base / "model")
-    epochs = model.manifest["counts"]["epochs"]
-    assert 3 <= epochs < 100_000 and model.manifest["metrics"]["validation:epoch"] == epochs
-    # What users have seen is still whole.
-    assert len(model.history.indices) == 600
 
 
 def test_sigterm_before_training_begins_fails_without_a_trace(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from factorbox.contract.hyperparameters import Hyperparameters, shown
+from factorbox.contract.hyperparameters import TUNING_OBJECTIVE, Hyperparameters, shown
 from factorbox.data.columns import ReadOptions
 from factorbox.data.filters import FilterOptions
 from factorbox.errors import UserError
+from factorbox.gate import GateOptions, require_objective
+from factorbox.hold_out import HoldOutOptions
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm
 from factorbox.options import check_ranges, option, options_of
-from factorbox.validation import ValidationOptions
+from factorbox.validation import rated_by
 
 _NOT_BUILT = ("softmax", "warp")
 _SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
@@ -48,7 +50,7 @@ class JobOptions:
         choices=("auto", "cpu", "cuda", "none"),
     )
     exclude_seen: bool = option(
-        True, "Whether answers leave out the items of the user's training history, unless a request says otherwise."
+        True, "Whether answers leave out the items that a user has in the data, unless a request says otherwise."
     )
     write_requests: bool = option(True, "Whether to write requests for all users, below output/data/requests.")
 
@@ -86,7 +88,8 @@ class Job:
     options: JobOptions
     reading: ReadOptions
     filters: FilterOptions
-    validation: ValidationOptions
+    hold_out: HoldOutOptions
+    gate: GateOptions
     algorithm: Algorithm
     config: Any
 
@@ -97,12 +100,30 @@ class Job:
             "algorithm": self.algorithm.name,
             **asdict(self.reading),
             **asdict(self.filters),
-            **asdict(self.validation),
+            **asdict(self.hold_out),
+            **asdict(self.gate),
             **asdict(self.config),
         }
 
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether the model predicts ratings, so that its errors are measured too."""
+        return rated_by(self.algorithm, self.config) is not None
 
-OPTIONS: tuple[type[Any], ...] = (JobOptions, ReadOptions, FilterOptions, ValidationOptions)
+    def check_metrics(self, *, tuning_objective: Any) -> None:
+        """Raise `UserError` where the gate or a tuning job asks for a metric that this job will not have."""
+        self.gate.check_kind(predicts_ratings=self.predicts_ratings)
+        measures = self.hold_out.validation != "none"
+        if self.gate.is_set and not measures:
+            raise UserError(
+                f"{self.gate.as_given} cannot be judged with validation=none, which measures nothing: leave one of them"
+                " out"
+            )
+        if isinstance(tuning_objective, str):
+            require_objective(tuning_objective, predicts_ratings=self.predicts_ratings, measures=measures)
+
+
+OPTIONS: tuple[type[Any], ...] = (JobOptions, ReadOptions, FilterOptions, HoldOutOptions, GateOptions)
 """The configurations of every job, beside that of its algorithm."""
 
 
@@ -122,12 +143,14 @@ def read_job(raw: Mapping[str, Any]) -> Job:
         options=options,
         reading=given.take(ReadOptions),
         filters=given.take(FilterOptions),
-        validation=given.take(ValidationOptions),
+        hold_out=given.take(HoldOutOptions),
+        gate=given.take(GateOptions),
         algorithm=algorithm,
         config=given.take(algorithm.config),
     )
     given.refuse_rest(elsewhere=_of_other_algorithms(algorithm))
     job.filters.for_reading(job.reading)
+    job.check_metrics(tuning_objective=raw.get(TUNING_OBJECTIVE))
     return job
 
 

@@ -1,183 +1,281 @@
-"""Fitting the model of a job: a log line an epoch, and measured by held-out pairs where some are held out.
+"""The training of a job: its model measured by held-out interactions where some are held out, and then finished.
 
-With a hold-out a model is trained twice: without the held-out pairs, which tells how many epochs are best, and then
-from the beginning on all pairs, so that no history lacks anything. The second training takes the same steps as one on
-all pairs from the start: where patience ended the first, it ends after the best epoch.
+The measured model is fitted without the held-out interactions. Then the training finishes on all of them: by a few
+epochs that begin with the measured model where that is as good (`Algorithm.warm_epochs`), else from the beginning.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-
-import torch
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from factorbox.contract.log_lines import line
 from factorbox.data.interactions import Interactions
-from factorbox.data.splits import Split, random_split
-from factorbox.errors import AlgorithmError, PlatformError, UserError
+from factorbox.data.outside import OutsidePairs
+from factorbox.data.splits import Pairs
+from factorbox.errors import UserError
+from factorbox.evaluation.estimates import Evaluation
+from factorbox.evaluation.measuring import evaluate
+from factorbox.evaluation.metrics import METRICS
+from factorbox.fitting import Fitting
+from factorbox.hold_out import HoldOut, hold_out
 from factorbox.job import Job
-from factorbox.models.base import Device, Epoch, Factors, Watch
-from factorbox.validation import Progress, measure_of
+from factorbox.models.base import Factors
+from factorbox.report.inputs import CurvePoint
+from factorbox.validation import Progress, measure_of, rated_by
 
 _logger = logging.getLogger(__name__)
 
-_FEWEST_PAIRS = 100
 
-
-@dataclass(frozen=True)
-class Fitting:
-    """One job's fitting.
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A fitted model and how good it is.
 
     Attributes
     ----------
-    job
-        With the resolved configuration.
-    threads, device
-        Where it runs.
-    should_stop
-        Whether the job was told to stop.
+    factors
+        The model: that of the best epoch where the job has `patience`, else of the last.
+    evaluation
+        How good it is; None where nothing was held out.
+    about
+        What was measured, or why nothing was, in a sentence.
+    hold_out
+        The data in two parts; None where nothing was held out.
+    curve
+        Every epoch.
+    seconds
+        Wall time of its parts.
     """
 
-    job: Job
-    threads: int
-    device: Device
-    should_stop: Callable[[], bool]
+    factors: Factors
+    evaluation: Evaluation | None
+    about: str
+    hold_out: HoldOut | None
+    curve: tuple[CurvePoint, ...]
+    seconds: Mapping[str, float]
 
-    def fit(self, interactions: Interactions) -> Factors:
-        """Fit the model of the job.
 
-        A job that is told to stop ends with the model as it stands; while pairs are held out, that is the model
-        without them.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The model that a job leaves.
+
+    Attributes
+    ----------
+    factors
+        The model.
+    trained_on
+        What it has learned from.
+    unlearned
+        What its users have beside that: held-out interactions that were not put back; None where there are none.
+    about
+        What was measured, and whether this model has learned from the held-out interactions since.
+    has_learned_all
+        Whether it has.
+    seconds
+        Wall time of its parts.
+    """
+
+    factors: Factors
+    trained_on: Interactions
+    unlearned: Pairs | None
+    about: str
+    has_learned_all: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeasuredTraining:
+    """A job's whole training.
+
+    Attributes
+    ----------
+    fitting
+        How it fits.
+    """
+
+    fitting: Fitting
+
+    def measured(self, interactions: Interactions, *, outside: OutsidePairs | None = None) -> Measured:
+        """Fit without the held-out interactions and measure by those; fit on all where nothing is held out.
+
+        Parameters
+        ----------
+        interactions
+            All training data.
+        outside
+            The channel `validation`; None where there is none.
 
         Raises
         ------
+        UserError
+            Where nothing can be held out and the job has a publish gate, or needs times that are not there.
         AlgorithmError
             Where no epoch was completed.
         PlatformError
             Where the GPU ran out of memory.
         """
-        split = self._split(interactions)
-        if split is None:
-            return self._reported(self._fit(interactions, is_over=_never), cut=False)
-        options = self.job.validation
-        measure = measure_of(
-            self.job.algorithm,
-            self.job.config,
-            split=split,
-            random_state=self.job.options.random_state,
-            threads=self.threads,
-        )
-        progress = Progress(measure, patience=options.patience)
-        factors = self._fit(split.training, is_over=lambda _: progress.is_over, measured=progress.add)
-        if self.should_stop():
-            _logger.warning(
-                "the job was told to stop while pairs were held out: the model has not seen those %d pairs",
-                len(split.held_out),
+        held = self._held_out(interactions, outside)
+        if isinstance(held, str):
+            self._refuse_unmeasured(held)
+            started = time.perf_counter()
+            factors, curve = self.fitting.fit(interactions)
+            self.fitting.report_end(factors, cut=False)
+            return Measured(
+                factors=factors,
+                evaluation=None,
+                about=f"Nothing was measured: {held}.",
+                hold_out=None,
+                curve=curve,
+                seconds={"training": time.perf_counter() - started},
             )
-            return self._reported(_with_metrics(factors, progress), cut=False)
+        return self._measured_by(held)
+
+    def finished(self, measured: Measured, interactions: Interactions) -> Fitted:
+        """Return the model to publish: for a job with `refit`, the measured one after training on all interactions.
+
+        A job that was told to stop keeps the model as it stands.
+        """
+        held = measured.hold_out
+        if held is None:
+            return Fitted(measured.factors, interactions, None, measured.about)
+        if held.is_own_channel:
+            about = f"{measured.about} They are not part of the training data."
+            return Fitted(measured.factors, interactions, None, about)
+        kept = Fitted(measured.factors, held.training, held.held_out, f"{measured.about} The model has not seen them.")
+        if self.fitting.should_stop():
+            _logger.warning(
+                "the job was told to stop: the model has not learned from the %d held-out interactions",
+                len(held.held_out),
+            )
+            return kept
+        if not self._job.hold_out.refit:
+            return kept
+        started = time.perf_counter()
+        factors = self._refitted(measured, interactions)
+        if factors is None:
+            _logger.warning(
+                "the job was told to stop while it trained anew: the measured model is kept, which has not learned from"
+                " the %d held-out interactions",
+                len(held.held_out),
+            )
+            return kept
+        return Fitted(
+            factors,
+            interactions,
+            None,
+            f"{measured.about} Training then went on with them, so this model has seen them.",
+            has_learned_all=True,
+            seconds={"training on all interactions": time.perf_counter() - started},
+        )
+
+    @property
+    def _job(self) -> Job:
+        return self.fitting.job
+
+    def _held_out(self, interactions: Interactions, outside: OutsidePairs | None) -> HoldOut | str:
+        """Hold interactions out where the job asks for it and the data can spare some."""
+        held = hold_out(
+            interactions,
+            options=self._job.hold_out,
+            outside=outside,
+            random_state=self._job.options.random_state,
+        )
+        if isinstance(held, HoldOut):
+            try:
+                self._job.algorithm.resolved(self._job.config, interactions=held.training)
+            except UserError as error:
+                # All interactions suited the job; what is left without some does not, as where the only like is out.
+                _logger.warning("nothing is measured: without the held-out interactions, %s", error)
+                return f"without the held-out interactions, {error}"
+        return held
+
+    def _refuse_unmeasured(self, why: str) -> None:
+        """Refuse to train a model that nobody can say of whether it may be published."""
+        if self._job.gate.is_set:
+            raise UserError(f"{self._job.gate.as_given} cannot be judged: {why}; or leave the gate out")
+
+    def _measured_by(self, held: HoldOut) -> Measured:
+        job, started = self._job, time.perf_counter()
+        progress = Progress(
+            measure_of(
+                job.algorithm,
+                job.config,
+                hold_out=held,
+                random_state=job.options.random_state,
+                threads=self.fitting.threads,
+            ),
+            patience=job.hold_out.patience,
+        )
+        factors, curve = self.fitting.fit(held.training, is_over=lambda: progress.is_over, measured=progress.add)
         self._log_best(progress)
-        last = None if options.patience is None else progress.best_epoch
-        _logger.info("training anew on all pairs")
-        factors = self._fit(interactions, is_over=lambda epochs: epochs == last)
-        return self._reported(_with_metrics(factors, progress), cut=last is not None)
-
-    def _split(self, interactions: Interactions) -> Split | None:
-        """Hold pairs out where the job asks for it and the data can spare some."""
-        options = self.job.validation
-        if options.validation == "none":
-            return None
-        if interactions.n_pairs < _FEWEST_PAIRS:
-            _logger.warning(
-                "validation=%s is left out: there are %d pairs, and below %d a few that are held out tell nothing",
-                options.validation,
-                interactions.n_pairs,
-                _FEWEST_PAIRS,
+        self.fitting.report_end(factors, cut=progress.is_over)
+        if progress.best is not None and progress.best.epochs < factors.epochs:
+            factors = job.algorithm.finished(
+                progress.best,
+                interactions=held.training,
+                config=job.config,
+                threads=self.fitting.threads,
+                device=self.fitting.device,
             )
-            return None
-        split = random_split(
-            interactions, fraction=options.validation_fraction, random_state=self.job.options.random_state
+        fitted = time.perf_counter()
+        evaluation = evaluate(
+            factors,
+            trained=held.training.by_user(),
+            held_out=held.held_out,
+            users=held.users,
+            n_items=held.training.n_items,
+            rated=rated_by(job.algorithm, job.config),
+            random_state=job.options.random_state,
+            threads=self.fitting.threads,
         )
-        if not len(split.held_out):
-            _logger.warning(
-                "validation=%s is left out: no pair can be held out without taking a user's or an item's only one",
-                options.validation,
-            )
-            return None
-        try:
-            self.job.algorithm.resolved(self.job.config, interactions=split.training)
-        except UserError as error:
-            # All pairs suited the job; what is left without some does not, as where the only like is held out.
-            _logger.warning("validation=%s is left out: without the held-out pairs, %s", options.validation, error)
-            return None
-        _logger.info(line(validation=options.validation, held_out_pairs=len(split.held_out)))
-        return split
+        about = _about(held, evaluation, epoch=factors.epochs)
+        _log_evaluation(evaluation, about=about)
+        seconds = {"training": fitted - started, "evaluation": time.perf_counter() - fitted}
+        return Measured(factors, evaluation, about, held, curve, seconds)
 
-    def _fit(
-        self,
-        interactions: Interactions,
-        *,
-        is_over: Callable[[int], bool],
-        measured: Callable[[Factors], Mapping[str, float]] | None = None,
-    ) -> Factors:
-        """Fit once; `is_over` says whether so many completed epochs are enough, `measured` what else is logged."""
-        completed = 0
-
-        def on_epoch(epoch: Epoch) -> None:
-            nonlocal completed
-            completed = epoch.number
-            metrics = {} if measured is None else measured(epoch.snapshot())
-            _logger.info(
-                line(epoch=epoch.number, train_loss=epoch.train_loss, **epoch.details, **metrics, seconds=epoch.seconds)
-            )
-
-        try:
-            factors = self.job.algorithm.fit(
+    def _refitted(self, measured: Measured, interactions: Interactions) -> Factors | None:
+        """Train on all interactions; None where the job was told to stop before that was worth anything."""
+        algorithm, config, before = self._job.algorithm, self._job.config, measured.factors.epochs
+        warm = algorithm.warm_epochs
+        if warm is not None:
+            _logger.info("training goes on with all interactions: %d epochs", warm)
+            factors, _ = self.fitting.fit(
                 interactions,
-                config=self.job.config,
-                random_state=self.job.options.random_state,
-                threads=self.threads,
-                device=self.device,
-                watch=Watch(on_epoch=on_epoch, should_stop=lambda: self.should_stop() or is_over(completed)),
+                config=algorithm.continuation(config, epochs=warm),
+                start=measured.factors,
+                logs_as="refit_epoch",
             )
-        except torch.OutOfMemoryError as error:
-            raise PlatformError(
-                f"the GPU ran out of memory ({str(error).splitlines()[0]}): lower embedding_dim or batch_size, or set"
-                " accelerator to cpu"
-            ) from None
-        if factors.epochs == 0:
-            raise AlgorithmError("training ended without a completed epoch: nothing was saved")
+            return None if factors.epochs == before else factors
+        last = before if self._job.hold_out.patience is not None else self.fitting.epochs
+        _logger.info("training anew on all interactions")
+        factors, _ = self.fitting.fit(interactions, at_most=last, logs_as="refit_epoch")
+        if self.fitting.should_stop() and factors.epochs < last and not factors.converged:
+            return None
+        self.fitting.report_end(factors, cut=last < self.fitting.epochs)
         return factors
 
     def _log_best(self, progress: Progress) -> None:
         best, epochs = progress.best_epoch, progress.epochs
         _logger.info(line(best_epoch=best, epochs=epochs, **progress.objective_of(best)))
         if progress.is_over:
-            _logger.info("stopped early: %d of %d epochs, the last %d no better", epochs, self._epochs, epochs - best)
-        elif best < epochs:
+            _logger.info(
+                "stopped early: %d of %d epochs, the last %d no better", epochs, self.fitting.epochs, epochs - best
+            )
+        elif progress.overfits:
             _logger.info("epochs after the best one may overfit: set patience, or epochs to %d", best)
 
-    def _reported(self, factors: Factors, *, cut: bool) -> Factors:
-        """Say how the training ended; `cut` where it was to end before all epochs."""
-        if factors.metrics:
-            _logger.info(line(**factors.metrics))
-        if factors.converged:
-            _logger.info("converged after %d of %d epochs", factors.epochs, self._epochs)
-        elif self.should_stop() and factors.epochs < self._epochs:
-            _logger.warning("stopped early: %d of %d epochs", factors.epochs, self._epochs)
-        elif factors.converged is False and not cut:
-            _logger.warning("not converged after %d epochs: raise epochs or tol", factors.epochs)
-        return factors
 
-    @property
-    def _epochs(self) -> int:
-        return int(self.job.config.epochs)
+def _about(held: HoldOut, evaluation: Evaluation, *, epoch: int) -> str:
+    return (
+        f"Measured after epoch {epoch} by {held.description}: {evaluation.pairs:,} interactions of"
+        f" {evaluation.users:,} users, which the model had not learned from."
+    )
 
 
-def _never(epochs: int) -> bool:
-    return False
-
-
-def _with_metrics(factors: Factors, progress: Progress) -> Factors:
-    return replace(factors, metrics={**factors.metrics, **progress.of_model(factors.epochs)})
+def _log_evaluation(evaluation: Evaluation, *, about: str) -> None:
+    reported = [metric for metric in METRICS if metric.name in evaluation.metrics]
+    _logger.info(about)
+    _logger.info(line(**{metric.log_name: evaluation.metrics[metric.name].value for metric in reported}))
+    _logger.info(line(**{metric.baseline_name: evaluation.baseline[metric.name].value for metric in reported}))

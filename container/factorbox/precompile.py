@@ -35,6 +35,7 @@ _VARIANTS = (
     {"algorithm": "explicit", "loss": "logistic", "like_above": "2"},
     {"algorithm": "nmf", "observed_only": "true"},
     {"algorithm": "mlp", "loss": "squared", "hidden_sizes": "8,4"},
+    {"algorithm": "als", "validation": "last"},
 )
 """Jobs that call kernels which the defaults do not."""
 
@@ -82,14 +83,14 @@ def run_every_kernel(folder: Path) -> None:
     paths.hyperparameters.parent.mkdir(parents=True)
     rows = (
         f"u{user},i{(user * step) % 13},{1 + (user * step) % 5},{1000 * user + step}"
-        for user in range(20)
-        for step in range(1, 5)
+        for user in range(40)
+        for step in range(1, 8)
     )
     text = "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
     (channel / "interactions.csv").write_text(text, encoding="utf-8")
     for hyperparameters in (*({"algorithm": name} for name in ALGORITHMS), *_VARIANTS):
         # Kernels take the dimension at run time: one stands for all.
-        job = {"embedding_dim": "8", "epochs": "2", **hyperparameters}
+        job = {"embedding_dim": "8", "epochs": "2", "validation": "stratified", **hyperparameters}
         paths.hyperparameters.write_text(json.dumps(job), encoding="utf-8")
         train(paths, stop=StopSignal())
         _answer(paths.model)

@@ -155,11 +155,27 @@ def test_a_loss_that_an_algorithm_does_not_have_is_refused_with_its_own() -> Non
         read_job({"algorithm": "explicit", "loss": "bpr"})
 
 
-def test_patience_without_a_hold_out_is_refused() -> None:
-    with pytest.raises(UserError, match="patience=3 waits for a better epoch, and nothing is held out"):
-        read_job({"patience": "3"})
-    with pytest.raises(UserError, match=r"validation_fraction='0\.6' is out of range"):
-        read_job({"validation": "random", "validation_fraction": "0.6"})
+def test_the_hold_out_and_the_gate_belong_to_the_job_and_are_checked_at_once() -> None:
+    job = read_job({"validation": "last", "refit": "False", "min_metric": "ndcg@10>=0.1"})
+    assert job.hyperparameters()["validation"] == "last" and job.hyperparameters()["refit"] is False
+    assert job.hyperparameters()["min_metric"] == "ndcg@10>=0.1" and job.hyperparameters()["beat_popularity"] is False
+    for raw, words in (
+        ({"validation": "none", "patience": "3"}, "patience=3 waits for a better epoch"),
+        ({"validation": "random", "validation_fraction": "0.6"}, r"validation_fraction='0\.6' is out of range"),
+        ({"validation": "weekly"}, "validation='weekly' is out of range: give a value that is one of random, strat"),
+        ({"validation_users": "0"}, "validation_users='0' is out of range"),
+        ({"validation": "none", "beat_popularity": "true"}, "beat_popularity=true cannot be judged with validation=no"),
+        ({"min_metric": "rmse<=1"}, "min_metric=rmse<=1 needs a model of ratings, and this one ranks only"),
+        ({"_tuning_objective_metric": "validation:mae"}, "the tuning objective validation:mae needs a model of rat"),
+        (
+            {"_tuning_objective_metric": "validation:ndcg@10", "validation": "none"},
+            "the tuning objective validation:ndcg@10 is never logged",
+        ),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_job(raw)
+    read_job({"algorithm": "explicit", "_tuning_objective_metric": "validation:mae", "min_metric": "rmse<=1"})
+    read_job({"_tuning_objective_metric": "somebody's own metric"})
 
 
 def test_filters_belong_to_the_job_and_are_checked_at_once() -> None:

@@ -10,6 +10,8 @@ from factorbox.errors import UserError
 
 TRAINING_CHANNEL = "training"
 ITEMS_CHANNEL = "items"
+VALIDATION_CHANNELS = ("validation", "testing")
+"""Names of the channel that a model is measured by."""
 
 
 def read_json_object(path: Path, *, example: str = "{}") -> dict[str, Any]:

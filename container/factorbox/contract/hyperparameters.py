@@ -19,6 +19,9 @@ from factorbox.options import Option, options_of
 
 Config = TypeVar("Config")
 
+TUNING_OBJECTIVE = "_tuning_objective_metric"
+"""What a tuning job adds: the name of the metric that it compares its training jobs by."""
+
 _SHOWN = 80
 _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
