@@ -20,8 +20,10 @@ RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
         "$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' /tmp/requirements.txt)" \
     && /opt/venv/bin/pip install --no-cache-dir -r /tmp/requirements.txt \
-    && /opt/venv/bin/pip check \
-    && /opt/venv/bin/pip uninstall -y pip
+    && /opt/venv/bin/pip check
+# The JavaScript of the report's charts, and then away with the 84 MB that made it.
+COPY container/factorbox/report/vega.py /tmp/vega.py
+RUN /opt/venv/bin/python /tmp/vega.py && /opt/venv/bin/pip uninstall -y vl-convert-python pip
 # Headers, command-line tools and the packages' own tests: a third of what was installed, and never imported.
 RUN cd /opt/venv/lib/python3.11/site-packages \
     && rm -rf torch/include torch/share torch/test pyarrow/include pyarrow/src \
