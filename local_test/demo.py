@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from demo_data import DemoError, above_two, movielens_100k, read_ratings, read_titles
+from demo_data import DemoError, above_two, has_times, movielens_100k, read_ratings, read_titles
+from factorbox.metric_definitions import metric_definitions
 from local_sagemaker import LocalSageMaker
 from local_sagemaker.docker_cli import engine_problem
 from pipeline_steps import storage
+from pipeline_steps.report import NUMBERS, PAGE
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _PIPELINE = _CHECKOUT / "local_test/pipeline.py"
@@ -105,10 +107,15 @@ def _demo(options: argparse.Namespace) -> None:
     _lay_out(output)
     print(f"\nEverything is in {output}:")
     print("   interactions.csv  items.csv  requests.jsonl    what went in")
+    print("   metric_definitions.json                        what SageMaker finds in the log of the job")
     print("   s3/                                            what was in the bucket: model.tar.gz, answers and all")
     print("   recommendations/recommendations.csv            the answers with titles")
     print("   pipeline.log                                   what the pipeline said")
     print("   opt_ml/model/                                  the model, unpacked")
+    page = output / "recommendations" / PAGE
+    if page.is_file():
+        print("\nHow good the model is and what it has learned, for a browser:")
+        print(f"   {page.as_uri()}")
     port = os.environ.get("SAGEMAKER_BIND_TO_PORT") or "8080"
     print("\nTo look at the model in a browser, serve it and open this address; Ctrl-C ends it:")
     print(f"   {_serving(output)}")
@@ -136,9 +143,15 @@ def _prepare(options: argparse.Namespace, output: Path) -> tuple[pd.DataFrame, M
     kept = above_two(ratings)
     if kept.empty:
         raise DemoError("no row has a rating above 2: there is nothing to train on")
-    kept[["user_id", "item_id"]].to_csv(output / "interactions.csv", index=False)
+    times = has_times(kept)
+    kept[["user_id", "item_id", *(["timestamp"] if times else [])]].to_csv(output / "interactions.csv", index=False)
+    (output / "metric_definitions.json").write_text(json.dumps(metric_definitions(), indent=1), encoding="utf-8")
+    for name in (PAGE, NUMBERS):
+        # That of an earlier run would be taken for this one's.
+        (output / "recommendations" / name).unlink(missing_ok=True)
     pd.DataFrame({"item_id": list(titles), "title": list(titles.values())}).to_csv(output / "items.csv", index=False)
-    print(f"   {len(kept):,} of {len(ratings):,} rows kept: those rated above 2, user and item alone")
+    what = "user, item and time" if times else "user and item"
+    print(f"   {len(kept):,} of {len(ratings):,} rows kept: those rated above 2, {what} alone")
     users = set(kept["user_id"])
     chosen = _FAVOURITE_USERS if users.issuperset(_FAVOURITE_USERS) else tuple(dict.fromkeys(ratings["user_id"]))[:2]
     lines = [json.dumps({"user_id": user, "top_n": str(_TOP_N)}, ensure_ascii=False) for user in chosen]
@@ -196,6 +209,7 @@ _FILES = {
     "training": "interactions.csv",
     "requests": "requests.jsonl",
     "items": "items.csv",
+    "metric-definitions": "metric_definitions.json",
     "output": "recommendations",
 }
 """What the pipeline takes and leaves, by its options."""

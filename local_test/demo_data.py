@@ -93,6 +93,11 @@ def above_two(ratings: pd.DataFrame) -> pd.DataFrame:
     return ratings.loc[order][values.loc[order] > 2]
 
 
+def has_times(ratings: pd.DataFrame) -> bool:
+    """Whether every row has a time in whole seconds since 1970, as the files of GroupLens do."""
+    return "timestamp" in ratings and bool(ratings["timestamp"].str.fullmatch("[0-9]{1,11}").all())
+
+
 def _read(path: Path, *, without_header: list[str], delimiter: str) -> pd.DataFrame:
     """Read a file with a header line into columns named as in `_SPELLINGS`, or one without as given."""
     try:

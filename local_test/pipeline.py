@@ -26,7 +26,8 @@ from pipeline_steps.errors import InputRefusedError, JobFailedError, PipelineErr
 from pipeline_steps.made import Made
 from pipeline_steps.options import Options, read_options
 from pipeline_steps.progress import TRAINING, say
-from pipeline_steps.training import Trained, of_model, take_up, train
+from pipeline_steps.report import fetch_report, show_quality
+from pipeline_steps.training import Trained, of_model, output_data, take_up, train
 from pipeline_steps.transform import create_model, prepare_requests, transform
 
 _JOINED = "recommendations.csv"
@@ -85,6 +86,9 @@ def _run(clients: Clients, options: Options, *, made: Made, scratch: Path) -> No
 
     earlier = _earlier(clients, options.compare_with) if options.compare_with else None
     trained = _trained(clients, options, work=work, made=made)
+    if not options.from_model:
+        show_quality(trained.metrics)
+        fetch_report(clients.s3, trained.output_data, options.output)
     if earlier is not None:
         say(f"Compared with {options.compare_with}")
         require_no_drop(clients.s3, trained, earlier, max_drop=options.max_drop)
@@ -124,7 +128,12 @@ def _trained(clients: Clients, options: Options, *, work: str, made: Made) -> Tr
         return of_model(clients, options.from_model)
     if options.from_job:
         return take_up(clients, options.from_job)
-    return train(clients, options, work=work, made=made)
+    try:
+        return train(clients, options, work=work, made=made)
+    except JobFailedError:
+        # What a job that failed has written is kept too: the report tells why a model was not good enough.
+        fetch_report(clients.s3, output_data(f"{work}/{options.name}/output"), options.output)
+        raise
 
 
 def _earlier(clients: Clients, name: str) -> Trained:

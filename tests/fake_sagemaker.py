@@ -93,10 +93,10 @@ class FakeSageMaker:
         self._log("/aws/sagemaker/TrainingJobs", f"{name}/algo-1-1", TRAINING_LOG)
         if self.endless:
             return
+        if self.output:
+            self._put(f"{prefix}/output.tar.gz", archive(self.output))
         if status != "Failed":
             self._put(f"{prefix}/model.tar.gz", archive(self.model))
-            if self.output:
-                self._put(f"{prefix}/output.tar.gz", archive(self.output))
             description["ModelArtifacts"] = {"S3ModelArtifacts": f"{prefix}/model.tar.gz"}
         description["TrainingJobStatus"] = description["SecondaryStatus"] = status
         description["FailureReason"] = reason

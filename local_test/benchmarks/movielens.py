@@ -64,10 +64,14 @@ def ml100k_test() -> Pairs:
     return _pairs(data_folder() / "ml-100k" / "msrec_split_test.csv", user="userID", item="itemID")
 
 
+def ml1m() -> Pairs:
+    """Return the 1,000,209 pairs of ML-1M."""
+    return _pairs(data_folder() / "ml-1m" / "ratings.csv.gz", user="user_id", item="item_id")
+
+
 def ml1m_train() -> Pairs:
     """Return 80% of ML-1M; the seed is fixed, so the other 20% are the same test part every time."""
-    everything = _pairs(data_folder() / "ml-1m" / "ratings.csv.gz", user="user_id", item="item_id")
-    return everything.split(TEST_SHARE_1M, seed=_TEST_SEED_1M)[0]
+    return ml1m().split(TEST_SHARE_1M, seed=_TEST_SEED_1M)[0]
 
 
 def validation_cut(train: Pairs) -> tuple[Pairs, Pairs]:

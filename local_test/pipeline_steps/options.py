@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,6 +20,8 @@ exit codes: 0 done; 2 the input was refused; 3 a job failed; 4 the new model fel
 """
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _MAX_NAME = 63
+# SageMaker takes 40, and some are of the pipeline itself.
+_MAX_DEFINITIONS = 36
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class Options:
     volume_size: int
     tags: Mapping[str, str]
     hyperparameters: Mapping[str, str]
+    metric_definitions: Mapping[str, str]
     environment: Mapping[str, str]
     content_type: str | None
     accept: str
@@ -65,7 +69,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
     """Read the command line; what is wrong with it ends the program with exit code 2, as argparse does."""
     parser = _parser()
     values = vars(parser.parse_args(arguments))
-    for name in ("tags", "hyperparameters", "environment"):
+    for name in ("tags", "hyperparameters", "metric_definitions", "environment"):
         values[name] = dict(values[name])
     options = Options(**{field.name: values[field.name] for field in fields(Options)})
     if problem := _problem(options):
@@ -83,8 +87,8 @@ def _problem(options: Options) -> str | None:
         return "--top-n goes with --all-users; other requests say their own top_n"
     if bool(options.subnets) != bool(options.security_groups):
         return "--subnets and --security-groups go together: give both or neither"
-    if not options.training and (options.hyperparameters or options.spot):
-        return "--hyperparameters and --spot go with --training: what exists was trained already"
+    if not options.training and (options.hyperparameters or options.metric_definitions or options.spot):
+        return "--hyperparameters, --metric-definitions and --spot go with --training: what exists was trained already"
     if options.from_model:
         return None
     if not options.role:
@@ -177,6 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--tags", nargs="+", type=_pair, default=(), metavar="NAME=VALUE")
     group.add_argument("--hyperparameters", nargs="+", type=_pair, default=(), metavar="NAME=VALUE")
     group.add_argument(
+        "--metric-definitions",
+        type=_definitions,
+        default=(),
+        metavar="FILE",
+        help="JSON array of what SageMaker is to find in the training job's log, each with Name and Regex, as"
+        " `python -m factorbox metric-definitions` prints it",
+    )
+    group.add_argument(
         "--environment", nargs="+", type=_pair, default=(), metavar="NAME=VALUE", help="of the transform's containers"
     )
     group.add_argument(
@@ -233,3 +245,31 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and separator):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _definitions(text: str) -> list[tuple[str, str]]:
+    """Read a file of metric definitions."""
+    wanted = (
+        f'{text!r} is no file of metric definitions: give a JSON array such as [{{"Name": "x", "Regex": "x=(.*);"}}]'
+    )
+    try:
+        entries = json.loads(Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{wanted} ({error})") from None
+    if not isinstance(entries, list) or not all(map(_is_definition, entries)):
+        raise argparse.ArgumentTypeError(wanted)
+    if len(entries) > _MAX_DEFINITIONS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has {len(entries)} metric definitions: give at most {_MAX_DEFINITIONS}"
+        )
+    return [(entry["Name"], entry["Regex"]) for entry in entries]
+
+
+def _is_definition(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.keys() == {"Name", "Regex"} and all(map(_is_text, entry.values()))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)

@@ -15,8 +15,9 @@ from pipeline_steps.made import Made
 from pipeline_steps.options import Options
 from pipeline_steps.progress import TRAINING, require_completed, say, wait
 
-_METRICS = {"rows": "[0-9]+", "users": "[0-9]+", "items": "[0-9]+", "train_loss": "[-+.0-9eE]+"}
-"""What SageMaker is to find in the log: `rows=100000;` at the begin of a line or after a space."""
+_NUMBERS = {"rows": "[0-9]+", "users": "[0-9]+", "items": "[0-9]+", "train_loss": "[-+.0-9eE]+"}
+_OWN_METRICS = {name: rf"(?:^|\s){re.escape(name)}=({number});" for name, number in _NUMBERS.items()}
+"""What SageMaker is to find in the log in any case: `rows=100000;` at the begin of a line or after a space."""
 
 _KEPT_OF_MODELS = ("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
 _KEPT_OF_CONTAINERS = ("Image", "Environment", "ImageConfig")
@@ -46,7 +47,7 @@ class Trained:
     @property
     def output_data(self) -> str:
         """The URI of output.tar.gz, which a job leaves beside its model."""
-        return f"{self.model_data.rpartition('/')[0]}/output.tar.gz"
+        return output_data(self.model_data.rpartition("/")[0])
 
     @classmethod
     def of_job(cls, description: Mapping[str, Any]) -> Trained:
@@ -66,6 +67,11 @@ class Trained:
             metrics={entry["MetricName"]: entry["Value"] for entry in description.get("FinalMetricDataList", [])},
             image=description["AlgorithmSpecification"].get("TrainingImage"),
         )
+
+
+def output_data(folder_uri: str) -> str:
+    """Return the URI of output.tar.gz in the folder of what a job leaves."""
+    return f"{folder_uri}/output.tar.gz"
 
 
 def train(clients: Clients, options: Options, *, work: str, made: Made) -> Trained:
@@ -156,7 +162,7 @@ def training_request(options: Options, *, channels: Mapping[str, str], work: str
             "TrainingImage": options.image,
             "TrainingInputMode": "File",
             "MetricDefinitions": [
-                {"Name": name, "Regex": rf"(?:^|\s){re.escape(name)}=({value});"} for name, value in _METRICS.items()
+                {"Name": name, "Regex": regex} for name, regex in {**_OWN_METRICS, **options.metric_definitions}.items()
             ],
         },
         "InputDataConfig": [

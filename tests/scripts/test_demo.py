@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from docker_support import free_port
+from factorbox.metric_definitions import metric_definitions
 
 
 def is_running(pid: int) -> bool:
@@ -54,10 +56,20 @@ def test_the_demo_runs_the_pipeline_and_recommends_with_titles(checkout: Path, t
     assert rows[0] == "user_id,item_id,score,title"
     # Six films have a rating above 2, of which each user has seen three.
     assert [row.split(",")[0] for row in rows[1:]] == [*["1"] * 3, *["2"] * 3]
-    assert (output / "interactions.csv").read_text().startswith("user_id,item_id\n")
+    assert (output / "interactions.csv").read_text().startswith("user_id,item_id,timestamp\n")
     with tarfile.open(output / "s3/demo/output/model.tar.gz") as archive:
         assert "manifest.json" in archive.getnames()
     assert "epoch=1;" in (output / "pipeline.log").read_text()
+    assert json.loads((output / "metric_definitions.json").read_text()) == metric_definitions()
+
+
+def test_a_report_of_an_earlier_run_is_not_taken_for_one_of_a_run_that_failed(checkout: Path, tmp_path: Path) -> None:
+    old = tmp_path / "out/recommendations/report.html"
+    old.parent.mkdir(parents=True)
+    old.write_text("of an earlier run")
+    (tmp_path / "one.csv").write_text("user_id,item_id\n,a\n")
+    assert run_demo(checkout, "--data", str(tmp_path / "one.csv"), "--output", str(tmp_path / "out")).returncode == 1
+    assert not old.exists()
 
 
 def test_the_demo_says_how_to_look_at_its_model(checkout: Path, tmp_path: Path) -> None:
@@ -65,12 +77,19 @@ def test_the_demo_says_how_to_look_at_its_model(checkout: Path, tmp_path: Path) 
     model = tmp_path / "the output/opt_ml/model"
     model.mkdir(parents=True)
     (model / "old").touch()
+    old = tmp_path / "the output/recommendations/report.html"
+    old.parent.mkdir()
+    old.write_text("of an earlier run")
     port = str(free_port())
     command = [sys.executable, str(checkout / "local_test/demo.py"), *small_data(tmp_path), "--output", "the output"]
     environment = {**os.environ, "SAGEMAKER_BIND_TO_PORT": port}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
+    report = (tmp_path / "the output/recommendations/report.html").as_uri()
+    assert f"\nHow good the model is and what it has learned, for a browser:\n   {report}\n" in done.stdout
+    with urllib.request.urlopen(report) as page:
+        assert page.read().rstrip().endswith(b"</html>")
     serving, address = done.stdout.splitlines()[-2:]
     assert serving.startswith("   SAGEMAKER_BASE_DIR='the output/opt_ml' ")
     assert address == f"   http://localhost:{port}/#user=1"

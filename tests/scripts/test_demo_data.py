@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from demo_data import DemoError, above_two, read_ratings, read_titles
+from demo_data import DemoError, above_two, has_times, read_ratings, read_titles
 
 RATINGS = {
     "u.data": "196\t242\t3\t881250949\n186\t302\t1\t891717742\n",
@@ -57,6 +57,19 @@ def test_interactions_without_a_rating_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("user_id,item_id\n1,a\n1,b\n")
     assert len(above_two(read_ratings(path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("u.data", True), ("ratings.csv", True), ("ml-100k.inter", True), ("mine.csv", False), ("mixed.csv", False)],
+)
+def test_times_are_used_where_every_row_has_one(tmp_path: Path, name: str, known: bool) -> None:
+    others = {
+        "mine.csv": "user_id,item_id\n1,a\n",
+        "mixed.csv": "user_id,item_id,timestamp\n1,a,881250949\n1,b,\n",
+    }
+    (tmp_path / name).write_text({**RATINGS, **others}[name])
+    assert has_times(read_ratings(tmp_path / name)) is known
 
 
 def test_a_rating_that_is_no_number_is_named(tmp_path: Path) -> None:

@@ -107,6 +107,33 @@ def test_it_trains_creates_the_model_transforms_for_all_users_and_joins_titles(
     assert "One, the first" in printed
 
 
+def test_the_report_of_a_job_comes_home_with_its_quality(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.output["report.html"] = b"<html>"
+    cloud.sagemaker.metrics = {
+        "rows": 1.0,
+        "users": 1.0,
+        "items": 1.0,
+        "validation:x@10": 0.5,
+        "most_popular:x@10": 0.25,
+    }
+    assert cloud.train() == 0
+    assert (cloud.folder / "out/report.html").read_bytes() == b"<html>"
+    said = f"   quality: x@10 0.5000 (most popular 0.2500)\n   report: {cloud.folder}/out/report.html\n"
+    assert said in capsys.readouterr().out
+    (cloud.folder / "out/report.html").unlink()
+    assert cloud.run("--from-job", "now", "--all-users", "--name", "again") == 0
+    assert said in capsys.readouterr().out
+
+
+def test_a_job_that_fails_may_leave_a_report_that_tells_why(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.sagemaker.output["report.html"] = b"<html>"
+    cloud.sagemaker.training_ends = ("Failed", "AlgorithmError: the model is not good enough")
+    assert cloud.train() == 3
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"   report: {cloud.folder}/out/report.html\n")
+    assert "not good enough" in printed.err
+
+
 def test_without_top_n_the_requests_go_as_training_wrote_them(cloud: Cloud) -> None:
     assert cloud.train() == 0
     assert (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import pipeline
+from factorbox.evaluation.metrics import METRICS
+from factorbox.metric_definitions import metric_definitions
 from local_sagemaker import LocalSageMaker
 
 BUCKET = "a-bucket"
@@ -82,6 +85,38 @@ def test_items_are_gone_from_the_answers_while_they_are_unavailable(run: Run, tm
     listed = ["--available", str(tmp_path / "list.csv")]
     assert run("--from-model", "with-items", *asking, *listed, "--name", "with-list", "--clean-up") == 0
     assert recommended() == everything - {"5", "7"}
+
+
+def test_what_a_job_measures_reaches_sagemaker_and_its_report_comes_home(
+    local: LocalSageMaker, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "definitions.json").write_text(json.dumps(metric_definitions()))
+    training = ["--training", str(tmp_path / "rows.csv"), "--metric-definitions", str(tmp_path / "definitions.json")]
+    hyperparameters = ["--hyperparameters", "epochs=2", "embedding_dim=4", "validation=random"]
+    assert run(*training, *hyperparameters, "--all-users", "--name", "measured", users=60) == 0
+    described = local.client("sagemaker").describe_training_job(TrainingJobName="measured")
+    metrics = {entry["MetricName"]: entry["Value"] for entry in described["FinalMetricDataList"]}
+    ranking = [metric for metric in METRICS if metric.kind == "ranking"]
+    of_rankings = {name for metric in ranking for name in (metric.log_name, metric.baseline_name)}
+    assert metrics.keys() == {"rows", "users", "items", "train_loss", *of_rankings}
+    assert (metrics["rows"], metrics["users"], metrics["items"]) == (180, 60, 8)
+    ndcg, of_popular = metrics["validation:ndcg@10"], metrics["most_popular:ndcg@10"]
+    printed = capsys.readouterr().out
+    assert f"   quality: ndcg@10 {ndcg:.4f} (most popular {of_popular:.4f}), " in printed
+    assert f"   report: {tmp_path}/out/report.html\n" in printed
+    assert (tmp_path / "out/report.html").read_text().rstrip().endswith("</html>")
+    assert "quality" in json.loads((tmp_path / "out/report.json").read_text())
+
+
+def test_a_model_that_fails_its_gate_leaves_a_report_and_no_model(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = ["--training", str(tmp_path / "rows.csv"), "--all-users", "--name", "not-good-enough"]
+    gate = ["--hyperparameters", "epochs=2", "validation=random", "min_metric=validation:ndcg@10>=1.5"]
+    assert run(*training, *gate, users=60) == 3
+    printed = capsys.readouterr()
+    assert "validation:ndcg@10=0." in printed.err and "is not >= 1.5" in printed.err
+    assert printed.out.endswith(f"   report: {tmp_path}/out/report.html\n")
 
 
 def test_a_job_that_fails_shows_what_factorbox_says(

@@ -1,0 +1,74 @@
+"""The report of a saved model: on what its training has measured, or on data of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from factorbox.data.splits import Pairs
+from factorbox.evaluating import Evaluated
+from factorbox.evaluation.records import from_record
+from factorbox.recommender import Recommender
+from factorbox.report.inputs import CurvePoint, ReportInputs
+
+_NOT_MEASURED = "The training of this model measured nothing; `python -m factorbox report MODEL DATA` does."
+
+
+def saved_inputs(model: Recommender) -> ReportInputs:
+    """Return what a report on a model is made from: what its training left in the manifest."""
+    record = model.manifest.get("validation", {})
+    return ReportInputs(
+        model=model,
+        evaluation=from_record(record) if "metrics" in record else None,
+        measured=record.get("measured", _NOT_MEASURED),
+        held_out=_unlearned(model),
+        curve=_curve(model.manifest.get("learning_curve", [])),
+    )
+
+
+def measured_inputs(model: Recommender, evaluated: Evaluated, *, data: Path) -> ReportInputs:
+    """Return what a report on a model is made from that was measured by other data.
+
+    Parameters
+    ----------
+    evaluated
+        What `factorbox.evaluating.evaluate_on` found.
+    data
+        Where those data are.
+    """
+    return ReportInputs(
+        model=model,
+        evaluation=evaluated.evaluation,
+        measured=f"Measured by {data.name}, which the model was not trained on: {evaluated.summary}".replace("\n", " "),
+        held_out=evaluated.outside.pairs,
+        curve=_curve(model.manifest.get("learning_curve", [])),
+    )
+
+
+def _curve(points: Sequence[Mapping[str, Any]]) -> list[CurvePoint]:
+    """Read the learning curve of a manifest, in which a number that is not finite is null."""
+    return [
+        CurvePoint(
+            epoch=point["epoch"],
+            train_loss=_number(point.get("train_loss")),
+            metrics={name: _number(value) for name, value in point.items() if ":" in name},
+        )
+        for point in points
+    ]
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _unlearned(model: Recommender) -> Pairs | None:
+    """Return what the users have beside what the model was trained on; None where that is nothing."""
+    seen = model.seen
+    if seen is model.history:
+        return None
+    users = np.repeat(np.arange(len(model.user_ids)), seen.counts)
+    held_out = ~model.history.holds(users, seen.indices)
+    return Pairs(users[held_out], seen.indices[held_out], seen.weights[held_out])
