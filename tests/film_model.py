@@ -12,6 +12,7 @@ from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.item_details import ItemDetails
+from factorbox.data.splits import Pairs
 from factorbox.models.base import Factors
 
 USERS = ("ann", "bob", "cleo")
@@ -22,7 +23,7 @@ TITLES = ("Alien (1979)", "Brazil (1985)", None, "Diva (1981)")
 SCORES = ("8.5", "7.8", None, "")
 
 
-def save_films(folder: Path, *, exclude_seen: bool = True) -> Path:
+def save_films(folder: Path, *, exclude_seen: bool = True, held_out: Pairs | None = None) -> Path:
     """Write the model; charade has no titles, and one of their columns is called like one of every answer."""
     texts = {"title": TITLES, "score": SCORES}
     artifact.save(
@@ -52,6 +53,7 @@ def save_films(folder: Path, *, exclude_seen: bool = True) -> Path:
         },
         metrics={},
         item_details=ItemDetails({name: pa.array(column, type=pa.large_string()) for name, column in texts.items()}),
+        held_out=held_out,
     )
     return folder
 

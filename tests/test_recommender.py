@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from answering_support import EXPLAINED, VARIANTS, fit
+from answering_support import EXPLAINED, VARIANTS, fit, without_a_part
 from factorbox import artifact
 from factorbox.data.item_details import ItemDetails
+from factorbox.data.splits import Pairs
 from factorbox.errors import PlatformError, UserError
 from factorbox.manifest import MANIFEST, read_manifest, write_manifest
 from factorbox.models.network import network_scores
@@ -52,20 +53,25 @@ filters = st.fixed_dictionaries(
 
 
 @cache
-def recommender(variant: str) -> Recommender:
-    """Fit a small model of one of `VARIANTS`, with details for most of its items, some of them unavailable."""
-    algorithm, config, factors = fit(variant, INTERACTIONS)
+def recommender(variant: str, *, in_part: bool = False) -> Recommender:
+    """Fit a small model of one of `VARIANTS`, with details for most of its items, some of them unavailable.
+
+    With `in_part` it is fitted to what `without_a_part` leaves, and the rest is its second history.
+    """
+    interactions, held_out = without_a_part(INTERACTIONS) if in_part else (INTERACTIONS, None)
+    algorithm, config, factors = fit(variant, interactions)
     titles = [f"Title {i}" if i % 5 else None for i in range(40)]
     with TemporaryDirectory() as folder:
         artifact.save(
             Path(folder),
-            interactions=INTERACTIONS,
+            interactions=interactions,
             factors=factors,
             algorithm=algorithm.name,
             hyperparameters={**asdict(config), "exclude_seen": True},
             metrics={},
             available=np.arange(40) % 11 != 0,
             item_details=ItemDetails({"title": pa.array(titles, type=pa.large_string())}),
+            held_out=held_out,
         )
         return Recommender.load(Path(folder))
 
@@ -118,11 +124,17 @@ def label(answer: Mapping[str, Any]) -> str:
 
 
 @settings(max_examples=60)
-@given(variant=variants, asked=st.one_of(named, described), wanted=filters, titles=st.booleans())
+@given(
+    variant=variants,
+    in_part=st.booleans(),
+    asked=st.one_of(named, described),
+    wanted=filters,
+    titles=st.booleans(),
+)
 def test_recommendations_are_those_of_the_server(
-    variant: str, asked: Any, wanted: dict[str, Any], titles: bool
+    variant: str, in_part: bool, asked: Any, wanted: dict[str, Any], titles: bool
 ) -> None:
-    model = recommender(variant)
+    model = recommender(variant, in_part=in_part)
     frame = model.recommend(**as_arguments(asked), **wanted, titles=titles)
     answers = served(model, user_records(asked, {**wanted, "titles": titles}))
 
@@ -139,12 +151,15 @@ def test_recommendations_are_those_of_the_server(
 @settings(max_examples=60)
 @given(
     variant=explained,
+    in_part=st.booleans(),
     asked=st.one_of(named, described),
     wanted=st.one_of(filters, st.fixed_dictionaries({"item_ids": lists})),
     k=st.integers(1, 12),
 )
-def test_explanations_are_those_of_the_server(variant: str, asked: Any, wanted: dict[str, Any], k: int) -> None:
-    model = recommender(variant)
+def test_explanations_are_those_of_the_server(
+    variant: str, in_part: bool, asked: Any, wanted: dict[str, Any], k: int
+) -> None:
+    model = recommender(variant, in_part=in_part)
     frame = model.explain(**as_arguments(asked), **wanted, k=k, titles=True)
     answers = served(model, user_records(asked, {**wanted, "explain": k, "titles": True}))
     expected = []
@@ -246,6 +261,80 @@ def test_a_training_history_folds_in_to_the_users_own_vector(variant: str) -> No
     assert list(new.labels) == [str(k) for k in range(60)]
     np.testing.assert_allclose(new.factors, model.user_factors, atol=1e-4)
     np.testing.assert_allclose(new.biases, model.user_biases, atol=1e-4)
+
+
+# Beside alien and brazil ann has charade, and beside charade and diva bob has alien, which the model never saw.
+FILMS_HELD_OUT = Pairs(np.array([0, 1]), np.array([2, 0], np.int32), np.ones(2, np.float32))
+
+
+@pytest.fixture
+def films_in_part(tmp_path: Path) -> Recommender:
+    return Recommender.load(save_films(tmp_path / "in-part", held_out=FILMS_HELD_OUT))
+
+
+def csv_of(model: Recommender, body: bytes, *, settings: Settings | None = None) -> list[str]:
+    """Ask the server's side for CSV, and return the rows without the scores."""
+    invocations = Invocations(model, settings=settings or Settings())
+    answer = b"".join(invocations.answer(body, request_format="csv", answer_format="csv") or ()).decode()
+    return [row.rsplit(",", 1)[0] for row in answer.splitlines()]
+
+
+def test_what_was_held_out_is_seen_in_frames_json_and_csv(films: Recommender, films_in_part: Recommender) -> None:
+    for model, expected in (
+        (films, ["ann,diva", "ann,charade", "bob,brazil", "bob,alien", "cleo,diva", "cleo,alien"]),
+        (films_in_part, ["ann,diva", "bob,brazil", "cleo,diva", "cleo,alien"]),
+    ):
+        frame = model.recommend()
+        assert (frame["user_id"] + "," + frame["item_id"]).to_list() == expected
+        answers = served(model, [{"user_id": user} for user in USERS])
+        assert [f"{a['user_id']},{row['item_id']}" for a in answers for row in a["recommendations"]] == expected
+        assert csv_of(model, b"ann\nbob\ncleo") == expected
+
+
+def test_what_is_given_is_seen_beside_what_was_trained_and_what_was_held_out(films_in_part: Recommender) -> None:
+    assert films_in_part.recommend("ann", histories=[["diva"]])["item_id"].to_list() == []
+    assert films_in_part.recommend("bob", histories=[["alien"]])["item_id"].to_list() == ["brazil"]
+    assert served(films_in_part, [{"user_id": "ann", "history": ["diva"]}])[0]["recommendations"] == []
+    # Nobody else's: a new user has seen what is given.
+    assert len(films_in_part.recommend(histories={"ann": ["diva"]})) == 3
+
+
+def test_where_seen_items_may_come_those_held_out_do(films: Recommender, films_in_part: Recommender) -> None:
+    pd.testing.assert_frame_equal(films_in_part.recommend(exclude_seen=False), films.recommend(exclude_seen=False))
+    settings = Settings(exclude_seen=False)
+    assert csv_of(films_in_part, b"ann", settings=settings) == csv_of(films, b"ann", settings=settings)
+    assert len(csv_of(films_in_part, b"ann", settings=settings)) == 4
+
+
+def test_only_the_items_of_training_explain_and_fold_in(films: Recommender, films_in_part: Recommender) -> None:
+    why = films_in_part.explain("ann", exclude_seen=False, k=4)
+    assert set(why["because_item_id"]) == {"alien", "brazil"}
+    pd.testing.assert_frame_equal(why, films.explain("ann", exclude_seen=False, k=4))
+    assert np.isnan(why.loc[why["item_id"] == "charade", "own_impact"]).all()
+    (answer,) = served(films_in_part, [{"user_id": "ann", "explain": 4, "exclude_seen": False}])
+    reasons = {reason["item_id"] for row in answer["recommendations"] for reason in row["because"]}
+    assert reasons == {"alien", "brazil"}
+    beside, without = (
+        model.recommend("bob", histories=[["brazil"]], exclude_seen=False) for model in (films_in_part, films)
+    )
+    pd.testing.assert_frame_equal(beside, without)
+
+
+def test_both_histories_can_be_read(films: Recommender, films_in_part: Recommender) -> None:
+    assert films.seen is films.history
+    assert films_in_part.history.indices.tolist() == films.history.indices.tolist()
+    seen = films_in_part.seen
+    assert [seen.indices[slice(*seen.indptr[u : u + 2])].tolist() for u in range(3)] == [[0, 1, 2], [0, 2, 3], [1, 2]]
+
+
+def test_a_known_user_without_history_is_recommended_what_an_unknown_one_is() -> None:
+    model = recommender("als", in_part=True)
+    known, unknown = served(model, [{"user_id": user, "top_n": 40} for user in ("u0008", "nobody")])
+    assert "known_user" not in known
+    assert unknown["known_user"] is False
+    seen = {model.item_ids[int(i)] for i in model.seen.indices[slice(*model.seen.indptr[8:10])]}
+    assert len(seen) == 10
+    assert known["recommendations"] == [row for row in unknown["recommendations"] if row["item_id"] not in seen]
 
 
 def test_a_new_rating_beside_a_known_user_replaces_the_stored_one() -> None:
