@@ -240,6 +240,7 @@ class MeasuredTraining:
         algorithm, config, before = self._job.algorithm, self._job.config, measured.factors.epochs
         warm = algorithm.warm_epochs
         if warm is not None:
+            warm = min(warm, self.fitting.epochs)
             _logger.info("training goes on with all interactions: %d epochs", warm)
             factors, _ = self.fitting.fit(
                 interactions,

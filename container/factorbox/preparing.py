@@ -266,10 +266,10 @@ def _check_memory(job: Job, interactions: Interactions) -> None:
     """Refuse a job that cannot fit, and name the largest dimension that would."""
     limit, used = memory_limit(), memory_in_use()
     users, items, pairs = interactions.n_users, interactions.n_items, interactions.n_pairs
-    # A model beside the one in training: the measured one, from which the training goes on, or the best so far.
     beside, held_out = 0, 0
     if job.hold_out.validation != "none":
-        beside = 1 + (job.hold_out.patience is not None)
+        # A copy of the best model so far.
+        beside = int(job.hold_out.patience is not None)
         held_out = split_memory(
             users=users,
             items=items,

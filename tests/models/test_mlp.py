@@ -68,16 +68,16 @@ def test_what_is_handed_out_scores_as_the_trained_network_does(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first layer is linear in the embeddings, so that its two halves may be applied beforehand."""
-    from factorbox.models import mlp
+    from factorbox.models.mlp_training import Training
 
     kept: list[Any] = []
-    original = mlp._Training.factors
+    original = Training.factors
 
     def keeping(self: Any, *arguments: Any) -> Factors:
         kept.append(self)
         return original(self, *arguments)
 
-    monkeypatch.setattr(mlp._Training, "factors", keeping)
+    monkeypatch.setattr(Training, "factors", keeping)
     data = clustered_ratings(rng, n_users=30, n_items=20)
     factors = fitted(data, quick("squared", hidden_sizes="9,5"))
     training = kept[-1]

@@ -14,39 +14,11 @@ from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm, Epoch, Factors, Watch
-from factorbox.models.network import network_scores
 from factorbox.models.row_system import FoldInProblem, RowSystem
 from factorbox.options import options_of
 from factorbox.recommend.fold_in import fold_in
-from support import clustered_interactions, clustered_ratings, interactions_from_rows
-
-every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS.keys())
-
-
-def quick(algorithm: Algorithm, **changes: Any) -> Any:
-    # A network takes more steps to learn anything than two of its usual batches an epoch.
-    steps = {"batch_size": 128} if algorithm.name == "mlp" else {}
-    return replace(algorithm.config(), **{"embedding_dim": 8, "epochs": 4, **steps, **changes})
-
-
-def scores(factors: Factors) -> Any:
-    """Return what each user's items are ranked by.  # (users, items)."""
-    if factors.layers:
-        return factors.global_mean + network_scores(factors.user_factors, factors.item_factors, factors.layers)
-    products = factors.user_factors @ factors.item_factors.T
-    return factors.global_mean + products + factors.user_biases[:, None] + factors.item_biases
-
-
-def takes_ratings(algorithm: Algorithm) -> bool:
-    return algorithm.feedback(algorithm.config()).kind == "ratings"
-
-
-def clusters_for(
-    algorithm: Algorithm, rng: np.random.Generator, *, n_users: int, n_items: int, clusters: int = 4
-) -> Interactions:
-    """Make data that tell an algorithm of clusters in its own way: by what users have, or by how they rate it."""
-    make = clustered_ratings if takes_ratings(algorithm) else clustered_interactions
-    return make(rng, n_users=n_users, n_items=n_items, clusters=clusters)
+from model_support import assert_same_model, clusters_for, every_algorithm, quick, scores, takes_ratings
+from support import clustered_interactions, interactions_from_rows
 
 
 def fitted_system(
@@ -92,15 +64,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_threads(algorithm: Algorith
         algorithm.fit(interactions, config=quick(algorithm), random_state=7, threads=threads) for threads in (1, 2, 3)
     ]
     for other in fitted[1:]:
-        assert fitted[0].user_factors.tobytes() == other.user_factors.tobytes()
-        assert fitted[0].item_factors.tobytes() == other.item_factors.tobytes()
-        assert fitted[0].item_biases.tobytes() == other.item_biases.tobytes()
-        assert fitted[0].train_loss == other.train_loss
-        assert fitted[0].fold_in == other.fold_in
-        assert fitted[0].global_mean == other.global_mean
-        assert {name: layer.tobytes() for name, layer in fitted[0].layers.items()} == {
-            name: layer.tobytes() for name, layer in other.layers.items()
-        }
+        assert_same_model(fitted[0], other)
 
 
 @every_algorithm

@@ -9,10 +9,15 @@ where g is the gradient of a batch for the row θ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+Tables = Mapping[str, "Table"]
+"""Tables by the names that their values have in `factorbox.models.base.Factors`."""
 
 
 class Table:
@@ -20,7 +25,18 @@ class Table:
 
     def __init__(self, values: torch.Tensor) -> None:
         self.values = values
-        self._squares = torch.zeros(len(values), device=values.device)  # s, (rows,)
+        self.squares = torch.zeros(len(values), device=values.device)
+        """s.  # (rows,)"""
+
+    def resume(
+        self, values: NDArray[np.floating], *, squares: NDArray[np.float32], rows: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Go on from given values, (rows, d), and s, (rows,), in the rows that are marked, (rows,), or in all."""
+        marked = np.ones(len(squares), dtype=np.bool_) if rows is None else rows
+        at = torch.from_numpy(marked).to(self.values.device)
+        given = torch.tensor(values.reshape(tuple(self.values.shape))).to(self.values)
+        self.values.copy_(torch.where(at[:, None], given, self.values))
+        self.squares.copy_(torch.where(at, torch.tensor(squares).to(self.squares), self.squares))
 
     def at(self, rows: torch.Tensor) -> torch.Tensor:
         """Copy rows out.  # (rows, d)."""
@@ -44,11 +60,21 @@ class Table:
         before = self.at(rows)  # (distinct rows, d)
         g = torch.zeros_like(before).index_add_(0, touched.position, gradients)
         g += penalties * before
-        squares = self._squares.index_select(0, rows) + (g * g).mean(dim=1)
-        self._squares.index_copy_(0, rows, squares)
+        squares = self.squares.index_select(0, rows) + (g * g).mean(dim=1)
+        self.squares.index_copy_(0, rows, squares)
         # A row whose gradient has always been zero has s = 0: it stays where it is.
         rate = learning_rate / squares.sqrt().clamp_min(torch.finfo(squares.dtype).tiny)
         self.values.index_copy_(0, rows, before - rate[:, None] * g)
+
+
+def sums_of(tables: Tables) -> dict[str, NDArray[np.float32]]:
+    """Return s of each table by `sums_name`, for `factorbox.models.base.Factors.state`."""
+    return {sums_name(name): table.squares.cpu().numpy() for name, table in tables.items()}
+
+
+def sums_name(table: str) -> str:
+    """Return the name of a table's s."""
+    return f"squares_of_{table}"
 
 
 class Touched:

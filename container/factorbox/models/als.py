@@ -38,6 +38,7 @@ from factorbox.models.base import (
     epochs_option,
 )
 from factorbox.models.row_system import RowSystem, frequency_penalties
+from factorbox.models.warm_start import check_start
 from factorbox.options import check_ranges, option
 from factorbox.threads import Threads
 
@@ -79,6 +80,9 @@ class ALS:
     name = "als"
     config = ALSConfig
     explains = True
+    # nDCG@10 against a training from the beginning, a tenth of each user put back, mean of 3 seeds: ML-100K +0.10%
+    # (without any −1.0%), ML-1M +0.05% (−0.3%).
+    warm_epochs: int | None = 3
 
     def feedback(self, config: ALSConfig) -> Feedback:
         """Return that weights are confidences."""
@@ -101,6 +105,7 @@ class ALS:
         threads: int = 1,
         device: Device = "cpu",
         watch: Watch = Watch(),
+        start: Factors | None = None,
     ) -> Factors:
         """Fit by `epochs` sweeps and a last half-sweep over the users to a relative residual of 1e-6.
 
@@ -108,15 +113,17 @@ class ALS:
         a history gives the vector of the user who has it.
         """
         rng = np.random.default_rng(random_state)
-        d = config.embedding_dim
         alpha = _alpha(config, interactions=interactions)
-        users = _side(interactions.by_user(), other_side=interactions.n_items, config=config)
-        items = _side(interactions.by_item(), other_side=interactions.n_users, config=config)
+        users, items = _sides(interactions, config=config)
         # The scale of Rendle et al.: scores start near 0 whatever the dimension.
-        items.factors[:] = rng.standard_normal(items.factors.shape, dtype=np.float32) * (0.1 / math.sqrt(d))
+        drawn = rng.standard_normal(items.factors.shape, dtype=np.float32)
+        items.factors[:] = drawn * (0.1 / math.sqrt(config.embedding_dim))
         completed, train_loss = 0, math.nan
+        if start is not None:
+            _resume(users, items, start=start)
+            completed, train_loss = start.epochs, start.train_loss
         with _sweeps(config, alpha=alpha, threads=threads, device=device) as sweeps:
-            for number in range(1, config.epochs + 1):
+            for number in range(completed + 1, completed + config.epochs + 1):
                 started = time.perf_counter()
                 should_stop = watch.should_stop if completed else _never
                 sweeps.update(users, fixed=items, exact=False, should_stop=should_stop)
@@ -134,6 +141,27 @@ class ALS:
                 watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started, snapshot))
             sweeps.update(users, fixed=items, exact=True, should_stop=_never)
         return _factors(users, items, epochs=completed, train_loss=train_loss)
+
+    def finished(
+        self,
+        snapshot: Factors,
+        *,
+        interactions: Interactions,
+        config: ALSConfig,
+        threads: int = 1,
+        device: Device = "cpu",
+    ) -> Factors:
+        """Solve for the users to a relative residual of 1e-6, as the end of `fit` does."""
+        users, items = _sides(interactions, config=config)
+        users.factors[:], items.factors[:] = snapshot.user_factors, snapshot.item_factors
+        alpha = _alpha(config, interactions=interactions)
+        with _sweeps(config, alpha=alpha, threads=threads, device=device) as sweeps:
+            sweeps.update(users, fixed=items, exact=True, should_stop=_never)
+        return _factors(users, items, epochs=snapshot.epochs, train_loss=snapshot.train_loss)
+
+    def continuation(self, config: ALSConfig, *, epochs: int) -> ALSConfig:
+        """Return the same but for the number of epochs."""
+        return replace(config, epochs=epochs)
 
     def row_system(self, config: ALSConfig, items: ItemSide) -> RowSystem:
         """Return the system that the last half-sweep of `fit` solves for each user.
@@ -164,10 +192,26 @@ class ALS:
         )
 
     def memory(self, *, users: int, items: int, pairs: int, config: ALSConfig) -> int:
-        """Bytes of the factors and one rotated copy, and of the interactions in rows by item."""
-        factors = 4 * config.embedding_dim * (users + items)
+        """Bytes of the factors, those of a start and one rotated copy, and of the interactions in rows by item."""
+        factors = 2 * 4 * config.embedding_dim * (users + items)
         rotated = 4 * config.embedding_dim * max(users, items)
         return factors + rotated + 8 * pairs + 24 * (users + items) + 64 * 8 * config.embedding_dim**2
+
+
+def _sides(interactions: Interactions, *, config: ALSConfig) -> tuple[Side, Side]:
+    """Return the users and the items, with factors of zeros."""
+    return (
+        _side(interactions.by_user(), other_side=interactions.n_items, config=config),
+        _side(interactions.by_item(), other_side=interactions.n_users, config=config),
+    )
+
+
+def _resume(users: Side, items: Side, *, start: Factors) -> None:
+    """Go on from a model; items that were zeros, as without a pair, and have pairs now keep what was drawn."""
+    check_start(start, algorithm="als", user_factors=users.factors.shape, item_factors=items.factors.shape, state={})
+    users.factors[:] = start.user_factors
+    known = start.item_factors.any(axis=1) | (items.rows.counts == 0)
+    items.factors[known] = start.item_factors[known]
 
 
 def _side(rows: Rows, *, other_side: int, config: ALSConfig) -> Side:

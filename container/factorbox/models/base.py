@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -82,7 +82,7 @@ class Factors:
     user_biases, item_biases
         float32, (users,) and (items,); zeros for a model without biases.
     epochs
-        Sweeps that were completed.
+        Sweeps that were completed, with those of the model that the training started from.
     train_loss
         Loss of the last completed sweep, as logged.
     global_mean
@@ -96,6 +96,9 @@ class Factors:
         Whether the criterion of convergence was met; None for an algorithm without one.
     metrics
         What else is known of the fit, for the log and the manifest.
+    state
+        What a training that goes on from here needs beside the model, such as the sums of an optimizer, by name; it is
+        never saved.
     """  # noqa: D400 - the sentence goes on in the formula
 
     user_factors: NDArray[np.float32]
@@ -109,6 +112,19 @@ class Factors:
     fold_in: Mapping[str, float] = field(default_factory=dict)
     converged: bool | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    state: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def copy(self) -> Factors:
+        """Return the same model in memory of its own, which a training that goes on does not change."""
+        return replace(
+            self,
+            user_factors=self.user_factors.copy(),
+            item_factors=self.item_factors.copy(),
+            user_biases=self.user_biases.copy(),
+            item_biases=self.item_biases.copy(),
+            layers={name: values.copy() for name, values in self.layers.items()},
+            state={name: values.copy() for name, values in self.state.items()},
+        )
 
     @property
     def item_side(self) -> ItemSide:
@@ -134,13 +150,14 @@ class Epoch:
     Attributes
     ----------
     number
-        Counted from 1.
+        Counted from 1, or on from the epochs of the model that the training started from.
     train_loss
         Mean loss of the sweep.
     seconds
         Wall time.
     snapshot
-        Returns the model as it stands; good until the watch returns.
+        Returns the model as it stands, without what `Algorithm.finished` adds; cheap, since it shares memory with the
+        training, and good until the watch returns.
     details
         What else the log shows of this epoch.
     """
@@ -162,7 +179,7 @@ class Watch:
         Called after each sweep.
     should_stop
         Asked between blocks of work; once it is true the training finishes the model as it stands and returns.
-        A training never returns without one completed sweep.
+        A training that starts from nothing never returns without one completed sweep.
     """
 
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
@@ -177,6 +194,9 @@ class Algorithm(Protocol):
     """Its configuration: a frozen dataclass of options (`factorbox.options`)."""
     explains: bool
     """Whether a score is a sum over the history, so that it can be explained."""
+    warm_epochs: int | None
+    """Sweeps over everything that finish a model which was fitted to nearly all of it, as well as a training from the
+    beginning; None where only that is as good."""
 
     def feedback(self, config: Any) -> Feedback:
         """Return what the weights of the data mean."""
@@ -207,16 +227,43 @@ class Algorithm(Protocol):
         threads: int = 1,
         device: Device = "cpu",
         watch: Watch = Watch(),
+        start: Factors | None = None,
     ) -> Factors:
         """Fit a model.
 
-        Same interactions, configuration, seed, device and processor type give the same bytes, whatever `threads`.
+        Same interactions, configuration, seed, device, processor type and start give the same bytes, whatever
+        `threads`.
+
+        Parameters
+        ----------
+        start
+            A model of the same ids, fitted to other pairs of theirs, with its `state`: from it the training goes on by
+            `config.epochs` more sweeps. Users and items that had no pairs then begin as they do without it.
 
         Raises
         ------
         AlgorithmError
-            Where the loss stops being finite; the message names the hyperparameters to change.
+            Where the loss stops being finite; the message names the hyperparameters to change. Where the start does
+            not fit the interactions or the configuration.
         """
+        ...
+
+    def finished(
+        self, snapshot: Factors, *, interactions: Interactions, config: Any, threads: int = 1, device: Device = "cpu"
+    ) -> Factors:
+        """Return what `fit` makes of the last epoch's snapshot: a model that users can be folded into.
+
+        Parameters
+        ----------
+        snapshot
+            Of one of the epochs of a training with these interactions; it is not changed.
+        config
+            The resolved configuration of that training.
+        """
+        ...
+
+    def continuation(self, config: Any, *, epochs: int) -> Any:
+        """Return the configuration by which `fit` goes on from a start for so many more sweeps."""
         ...
 
     def row_system(self, config: Any, items: ItemSide) -> FoldInProblem:

@@ -16,6 +16,7 @@ def fitted_by_epochs(
     *,
     epochs: int,
     watch: Watch,
+    start: Factors | None,
 ) -> Factors:
     """Sweep over the data until all epochs are completed, or the watch ends the training.
 
@@ -26,9 +27,14 @@ def fitted_by_epochs(
         sweep early. The first sweep is never ended: there is no training without a completed one.
     factors
         Takes the number of completed epochs and the loss of the last, and returns the model as it stands.
+    epochs
+        How many there are to be, beside those of the start.
+    start
+        What the training goes on from; numbers of epochs go on, too.
     """
-    completed, train_loss = 0, math.nan
-    while completed < epochs and not (completed and watch.should_stop()):
+    completed, train_loss = (0, math.nan) if start is None else (start.epochs, start.train_loss)
+    last = completed + epochs
+    while completed < last and not (completed and watch.should_stop()):
         started = time.perf_counter()
         mean_loss = sweep(completed + 1, watch if completed else Watch())
         if mean_loss is None:

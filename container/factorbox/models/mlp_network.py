@@ -75,15 +75,16 @@ class Network:
             values = torch.randn(rows, columns, generator=generator, device=device)
             return AdamTable(values.mul_(math.sqrt(gain / columns)))
 
-        self._tables: list[AdamTable] = []
+        self.tables: list[AdamTable] = []
+        """Of `parameters`, in their order."""
         for width, size in zip((inputs, *sizes), sizes, strict=False):
-            self._tables += [drawn(size, width, 2.0), AdamTable(torch.zeros(1, size, device=device))]
-        self._tables += [drawn(1, sizes[-1], 1.0), AdamTable(torch.zeros(1, 1, device=device))]
+            self.tables += [drawn(size, width, 2.0), AdamTable(torch.zeros(1, size, device=device))]
+        self.tables += [drawn(1, sizes[-1], 1.0), AdamTable(torch.zeros(1, 1, device=device))]
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         """W_0, c_1, W_1, c_2, …, v, d; all of them matrices, vectors of one row."""
-        return [table.values for table in self._tables]
+        return [table.values for table in self.tables]
 
     @property
     def hidden(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -114,7 +115,7 @@ class Network:
         self, sums: Sequence[torch.Tensor], *, samples: int, regularization: float, learning_rate: float, number: int
     ) -> None:
         """Move the parameters, given the gradients that some samples add up to; biases have no penalty."""
-        for position, (table, total) in enumerate(zip(self._tables, sums, strict=True)):
+        for position, (table, total) in enumerate(zip(self.tables, sums, strict=True)):
             gradient = total / samples
             if position % 2 == 0:
                 gradient += regularization * table.values

@@ -1,15 +1,66 @@
-"""Where non-negative factorization starts: random factors, or the singular vectors' positive parts (NNDSVD)."""
+"""Where non-negative factorization starts: random factors, the singular vectors' positive parts, or a fitted model."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
+from factorbox.models.base import Factors
+from factorbox.models.nmf_sweeps import Side
 from factorbox.models.truncated_svd import truncated_svd
+from factorbox.models.warm_start import check_start
 from factorbox.threads import Threads
+
+FIRST_VIOLATION = "first_violation"
+"""Name in `Factors.state` of the violation of the first epoch of a training that began from nothing."""
+
+
+def starting_sides(
+    interactions: Interactions,
+    *,
+    dimension: int,
+    init: str,
+    mean: float,
+    rng: np.random.Generator,
+    threads: int,
+    start: Factors | None,
+) -> tuple[Side, Side]:
+    """Return users and items with the factors that they begin with.
+
+    Parameters
+    ----------
+    init
+        `nndsvd` or `random`.
+    mean
+        Of the cells that count.
+    start
+        What they begin with instead, but for rows of zeros there, as those without an entry have: these begin at
+        random, since what is zero on both sides would stay so.
+    """
+    by_user, by_item = interactions.by_user(), interactions.by_item()
+    sizes = interactions.n_users, interactions.n_items
+    if start is not None:
+        W, H = random_start(*sizes, dimension=dimension, mean=mean, rng=rng)
+        check_start(start, algorithm="nmf", user_factors=W.shape, item_factors=H.shape, state={FIRST_VIOLATION: (1,)})
+        for factors, fitted in ((W, start.user_factors), (H, start.item_factors)):
+            moved = fitted.any(axis=1)
+            factors[moved] = fitted[moved]
+    elif init == "nndsvd":
+        with Threads(threads) as pool:
+            W, H = nndsvd_start(by_user, by_item, dimension=dimension, mean=mean, rng=rng, threads=pool)
+    else:
+        W, H = random_start(*sizes, dimension=dimension, mean=mean, rng=rng)
+    return Side(rows=by_user, factors=_aligned(W)), Side(rows=by_item, factors=_aligned(H))
+
+
+def _aligned(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Copy to memory of torch, which begins at multiples of 64 bytes: MKL promises the same bits for those only."""
+    return torch.from_numpy(factors).clone().numpy()
 
 
 def random_start(

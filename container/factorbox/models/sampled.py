@@ -26,7 +26,7 @@ import torch
 from factorbox.data.feedback import PAIRS, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
-from factorbox.models.adagrad import Table, Touched, reproducible
+from factorbox.models.adagrad import Table, Touched, reproducible, sums_name, sums_of
 from factorbox.models.base import (
     Algorithm,
     Device,
@@ -47,6 +47,7 @@ from factorbox.models.sampled_config import (
 from factorbox.models.sampled_fold_in import FoldInScales, constants_memory, fold_in_constants, row_system
 from factorbox.models.sampled_losses import SampledLoss, bpr, hinge, in_blocks, pointwise
 from factorbox.models.sampled_negatives import UnseenItems
+from factorbox.models.warm_start import TRAINED_ITEMS, check_start, generator_seed, marks
 
 _INITIAL_SCALE = 0.1
 """Length of an average initial vector: small, so that biases, which start at 0, are learned first."""
@@ -60,9 +61,18 @@ class SampledFactorization:
 
     explains = True
 
-    def __init__(self, name: str, loss: SampledLoss, config: type[SampledConfig], *, fold_in: FoldInScales) -> None:
+    def __init__(
+        self,
+        name: str,
+        loss: SampledLoss,
+        config: type[SampledConfig],
+        *,
+        fold_in: FoldInScales,
+        warm_epochs: int | None,
+    ) -> None:
         self.name = name
         self.config: type[Any] = config
+        self.warm_epochs = warm_epochs
         self._loss = loss
         self.fold_in_scales = fold_in
 
@@ -87,6 +97,7 @@ class SampledFactorization:
         threads: int = 1,
         device: Device = "cpu",
         watch: Watch = Watch(),
+        start: Factors | None = None,
     ) -> Factors:
         """Fit a model; see `factorbox.models.base.Algorithm.fit`.
 
@@ -95,16 +106,36 @@ class SampledFactorization:
         UserError
             Where every user has every item, so that there are no negatives.
         AlgorithmError
-            Where the loss or a factor stops being finite.
+            Where the loss or a factor stops being finite, or the start does not fit.
         """
         place = torch.device("cuda" if device == "cuda" else "cpu")
         with reproducible(threads, place), torch.inference_mode():
-            training = _Training(interactions, loss=self._loss, config=config, random_state=random_state, device=place)
-            factors = fitted_by_epochs(
-                lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch
+            training = _Training(
+                interactions, loss=self._loss, config=config, random_state=random_state, device=place, start=start
             )
-        constants = fold_in_constants(factors, interactions=interactions, scales=self.fold_in_scales)
-        return replace(factors, fold_in=constants)
+            if start is not None:
+                training.resume(start, algorithm=self.name)
+            factors = fitted_by_epochs(
+                lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch, start=start
+            )
+        return self.finished(factors, interactions=interactions, config=config)
+
+    def finished(
+        self,
+        snapshot: Factors,
+        *,
+        interactions: Interactions,
+        config: SampledConfig,
+        threads: int = 1,
+        device: Device = "cpu",
+    ) -> Factors:
+        """Add the constants by which users are folded in."""
+        constants = fold_in_constants(snapshot, interactions=interactions, scales=self.fold_in_scales)
+        return replace(snapshot, fold_in=constants)
+
+    def continuation(self, config: SampledConfig, *, epochs: int) -> SampledConfig:
+        """Return the same but for the number of epochs."""
+        return replace(config, epochs=epochs)
 
     def row_system(self, config: SampledConfig, items: ItemSide) -> RowSystem:
         """Return the ridge regression of `factorbox.models.sampled_fold_in`, which does not depend on `config`."""
@@ -113,7 +144,7 @@ class SampledFactorization:
     def memory(self, *, users: int, items: int, pairs: int, config: SampledConfig) -> int:
         """Estimate the bytes that `fit` needs beside the interactions themselves."""
         d = config.embedding_dim
-        tables = 4 * (users + items) * (d + 3)  # vector and bias, each with its Adagrad state
+        tables = 2 * 4 * (users + items) * (d + 3)  # vector and bias, each with its Adagrad state; and those of a start
         lookup = 16 * users  # start and count of each user's unseen items
         per_pair = (8 + 8 + 4) + (8 + 8 + 4)  # key, order, item; user indices, and what building them takes
         per_sample = 4 * d * (12 + 2 * config.candidates) + 8 * (12 + 4 * config.candidates)
@@ -132,9 +163,10 @@ class _Training:
         config: SampledConfig,
         random_state: int,
         device: torch.device,
+        start: Factors | None,
     ) -> None:
         self._loss, self._config, self._device = loss, config, device
-        self._generator = torch.Generator(device).manual_seed(random_state)
+        self._generator = torch.Generator(device).manual_seed(generator_seed(random_state, start=start))
         self._unseen = UnseenItems(interactions, device=device)
 
         pair_users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
@@ -148,6 +180,32 @@ class _Training:
         self._item_factors = self._initial(interactions.n_items)
         self._user_biases = Table(torch.zeros(interactions.n_users, 1, device=device))
         self._item_biases = Table(torch.zeros(interactions.n_items, 1, device=device))
+        self._has_pairs = marks(np.bincount(interactions.item_indices, minlength=interactions.n_items))
+
+    @property
+    def _tables(self) -> dict[str, Table]:
+        """The parameters by their names in `Factors`."""
+        return {
+            "user_factors": self._user_factors,
+            "item_factors": self._item_factors,
+            "user_biases": self._user_biases,
+            "item_biases": self._item_biases,
+        }
+
+    def resume(self, start: Factors, *, algorithm: str) -> None:
+        """Go on from a model, except for items that have pairs now and had none."""
+        check_start(
+            start,
+            algorithm=algorithm,
+            user_factors=tuple(self._user_factors.values.shape),
+            item_factors=tuple(self._item_factors.values.shape),
+            state={TRAINED_ITEMS: self._has_pairs.shape}
+            | {sums_name(name): tuple(table.squares.shape) for name, table in self._tables.items()},
+        )
+        known_items = (start.state[TRAINED_ITEMS] > 0) | (self._has_pairs == 0)
+        for name, table in self._tables.items():
+            rows = known_items if name.startswith("item") else None
+            table.resume(getattr(start, name), squares=start.state[sums_name(name)], rows=rows)
 
     def _initial(self, rows: int) -> Table:
         d = self._config.embedding_dim
@@ -209,7 +267,7 @@ class _Training:
 
     def factors(self, epochs: int, train_loss: float) -> Factors:
         """Hand the parameters out, once they are known to be finite."""
-        for table in (self._user_factors, self._item_factors, self._user_biases, self._item_biases):
+        for table in self._tables.values():
             if not table.values.isfinite().all():
                 raise self._diverged("a factor or bias")
         return Factors(
@@ -219,14 +277,18 @@ class _Training:
             item_biases=self._item_biases.values[:, 0].cpu().numpy(),
             epochs=epochs,
             train_loss=train_loss,
+            state=sums_of(self._tables) | {TRAINED_ITEMS: self._has_pairs},
         )
 
 
-BPR: Algorithm = SampledFactorization("bpr", bpr, BPRConfig, fold_in=FoldInScales())
-HINGE: Algorithm = SampledFactorization("hinge", hinge, HingeConfig, fold_in=FoldInScales())
+# Warm epochs: nDCG@10 against a training from the beginning, after 5 with a tenth of each user put back; ML-100K, mean
+# of 3 seeds, and ML-1M, one seed: bpr +0.1%, −0.2%; hinge +0.4%, +0.3%; pointwise +0.1%, −0.3%. adaptive_hinge −1.0%,
+# after 8 as well, since it has learned, more than the others, that the very items which are put back are not wanted.
+BPR: Algorithm = SampledFactorization("bpr", bpr, BPRConfig, fold_in=FoldInScales(), warm_epochs=5)
+HINGE: Algorithm = SampledFactorization("hinge", hinge, HingeConfig, fold_in=FoldInScales(), warm_epochs=5)
 ADAPTIVE_HINGE: Algorithm = SampledFactorization(
-    "adaptive_hinge", hinge, AdaptiveHingeConfig, fold_in=FoldInScales(penalty=0.1)
+    "adaptive_hinge", hinge, AdaptiveHingeConfig, fold_in=FoldInScales(penalty=0.1), warm_epochs=None
 )
 POINTWISE: Algorithm = SampledFactorization(
-    "pointwise", pointwise, PointwiseConfig, fold_in=FoldInScales(unobserved_share=0.5)
+    "pointwise", pointwise, PointwiseConfig, fold_in=FoldInScales(unobserved_share=0.5), warm_epochs=5
 )
