@@ -82,7 +82,8 @@ def metrics() -> str:
     rows = ["| metric | beside it | meaning | for tuning |", "| --- | --- | --- | --- |"]
     for metric in METRICS:
         goal = "Maximize" if metric.larger_is_better else "Minimize"
-        rows.append(f"| `{metric.log_name}` | `{metric.baseline_name}` | {metric.meaning} | {goal} |")
+        meaning = metric.meaning.replace("|", "\\|")
+        rows.append(f"| `{metric.log_name}` | `{metric.baseline_name}` | {meaning} | {goal} |")
     return "\n".join(rows)
 
 
@@ -99,7 +100,7 @@ def written() -> str:
     for name, render in PARTS.items():
         start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         before, rest = text.split(start)
-        after = rest.split(end)[1] if end in rest else "\n" + rest
+        after = rest.partition(end)[2] if end in rest else "\n" + rest
         text = before + start + render() + end + after
     return text
 

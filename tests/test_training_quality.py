@@ -17,7 +17,10 @@ from factorbox import artifact, training
 from factorbox.contract.metric_lines import regex
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import StopSignal
+from factorbox.data.splits import Pairs
+from factorbox.evaluation.measuring import evaluate
 from factorbox.models import ALGORITHMS
+from factorbox.report.inputs import ReportInputs
 from support import clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
 
 Files = Mapping[str, bytes | str]
@@ -304,10 +307,70 @@ def test_a_user_with_one_interaction_among_others_keeps_it(tmp_path: Path) -> No
         assert model.history.counts[lonely] == 1
 
 
-def test_a_report_that_fails_does_not_fail_the_job(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
     base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
     # Where the page would be there is a folder.
     (base / "output/data/report.html/in-the-way").mkdir(parents=True)
     log = trained(base)
-    assert "there is no report: " in log
+    assert "cannot remove the old " in log and "there is no report: " in log and "cannot write " in log
     assert (base / "model/manifest.json").exists()
+
+
+def test_a_report_that_cannot_be_made_says_why_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, inputs: ReportInputs) -> None:
+        raise ValueError("no <ink>")
+
+    monkeypatch.setattr("factorbox.training.write_report", fail)
+    base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
+    (base / "output/data").mkdir(parents=True)
+    for name in ("report.html", "report.json"):
+        (base / "output/data" / name).write_text("of an earlier training")
+    training.train(Paths(base), stop=StopSignal())
+    page = (base / "output/data/report.html").read_text()
+    assert (
+        "The report could not be made. The model is not affected; the log says more. ValueError: no &lt;ink&gt;" in page
+    )
+    assert not (base / "output/data/report.json").exists()
+    assert (base / "model/manifest.json").exists()
+
+
+def test_the_log_says_how_long_each_part_took(tmp_path: Path) -> None:
+    log = trained(make_base(tmp_path, files=clicks(), hyperparameters=QUICK))
+    parts = ("reading", "training", "learning_curve", "evaluation", "refit", "saving")
+    (said,) = [logged for logged in log.splitlines() if logged.startswith("reading_seconds=")]
+    assert re.findall(r"(\w+)_seconds=", said) == list(parts)
+
+
+def test_a_model_is_measured_by_what_it_may_recommend(tmp_path: Path) -> None:
+    n_items = 60
+    available = "\n".join(["item_id,available", *(f"i{item:04d},{item % 2}" for item in range(n_items))])
+    asked = {**QUICK, "refit": "false"}
+    base = make_base(tmp_path, files=clicks(), items={"i.csv": available}, hyperparameters=asked)
+    trained(base)
+    model = artifact.load(base / "model")
+    record = model.manifest["validation"]
+    assert model.held_out is not None
+    users = np.repeat(np.arange(120), model.held_out.counts)
+    found = evaluate(
+        model,
+        trained=model.history,
+        held_out=Pairs(users, model.held_out.indices, model.held_out.weights),
+        users=np.arange(120),
+        n_items=n_items,
+        rated=None,
+        available=model.available,
+        random_state=42,
+        threads=1,
+    )
+    odd = int(np.count_nonzero(model.held_out.indices % 2))
+    assert record["held_out_pairs"] == found.pairs == odd < 120
+    assert {name: estimate["value"] for name, estimate in record["metrics"].items()} == {
+        name: estimate.value for name, estimate in found.metrics.items()
+    }
+
+
+def test_where_nothing_that_is_held_out_may_be_recommended_nothing_is_measured(tmp_path: Path) -> None:
+    channel = {"b.csv": "user_id,item_id\nu0000,i0059\n"}
+    items = {"i.csv": "item_id,available\ni0059,0\n"}
+    base = make_base(tmp_path, files=clicks(), items=items, hyperparameters=QUICK, validation=channel)
+    assert "nothing is measured: no held-out interaction is with an item that is available" in trained(base)

@@ -96,7 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", help="write the report of a model", description=_REPORT)
     report.add_argument("model", metavar="MODEL", help=_MODEL_HELP)
     report.add_argument("data", metavar="DATA", type=_path, nargs="?", help=_DATA_HELP)
-    report.add_argument("--output", type=_folder, required=True, metavar="DIR", help="the folder to write into")
+    report.add_argument(
+        "--output",
+        type=_folder,
+        default=Path("report"),
+        metavar="DIR",
+        help="the folder to write into (default: %(default)s)",
+    )
     _add_data_options(report)
     report.set_defaults(run=_report, command=report)
 

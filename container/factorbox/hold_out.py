@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -52,7 +52,8 @@ class HoldOutOptions:
         None,
         "Which interactions are held out to measure the model by: random rows, stratified (a share of each user's),"
         " chronological (the latest), each user's last, or none. Where it is not given: those of the channel"
-        f" validation (or testing), else {DEFAULT_METHOD}, and none below {FEWEST_BY_DEFAULT:,} interactions.",
+        f" validation (or testing), else {DEFAULT_METHOD}, and none below {FEWEST_BY_DEFAULT:,} interactions. Below"
+        f" {_FEWEST}, none in any case.",
         choices=("random", "stratified", "chronological", "last", "none"),
     )
     validation_fraction: float = option(
@@ -60,7 +61,8 @@ class HoldOutOptions:
     )
     validation_users: int = option(
         5_000,
-        "At most so many users are measured, drawn once; but for chronological, only theirs are held out.",
+        "At most so many users are measured, drawn once; only their interactions are held out, but chronological holds"
+        " out everybody's.",
         minimum=1,
     )
     patience: int | None = option(
@@ -112,6 +114,8 @@ class HoldOut:
         int64, (measured users,), ascending: those over whom metrics are means. Each has pairs in both parts.
     description
         What was held out, in words, for log, manifest and report.
+    available
+        bool, (items,): what may be recommended at all; None for all. Held-out pairs of other items are not measured.
     """
 
     method: Method
@@ -119,13 +123,16 @@ class HoldOut:
     held_out: Pairs
     users: NDArray[np.int64]
     description: str
+    available: NDArray[np.bool_] | None = None
 
     @property
     def measured(self) -> Pairs:
-        """Return the held-out pairs of the users who are measured."""
-        wanted = np.zeros(self.training.n_users, dtype=np.bool_)
+        """Return the held-out pairs of the users who are measured, with items that may be recommended."""
+        wanted, pairs = np.zeros(self.training.n_users, dtype=np.bool_), self.held_out
         wanted[self.users] = True
-        chosen, pairs = wanted[self.held_out.user_indices], self.held_out
+        chosen = wanted[pairs.user_indices]
+        if self.available is not None:
+            chosen &= self.available[pairs.item_indices]
         return Pairs(pairs.user_indices[chosen], pairs.item_indices[chosen], pairs.weights[chosen])
 
     @property
@@ -135,7 +142,12 @@ class HoldOut:
 
 
 def hold_out(
-    interactions: Interactions, *, options: HoldOutOptions, outside: OutsidePairs | None, random_state: int
+    interactions: Interactions,
+    *,
+    options: HoldOutOptions,
+    outside: OutsidePairs | None,
+    available: NDArray[np.bool_] | None = None,
+    random_state: int,
 ) -> HoldOut | str:
     """Hold pairs out as the job asks for it; where that tells nothing, return why in a sentence, and log it.
 
@@ -145,6 +157,8 @@ def hold_out(
         All training data.
     outside
         The channel `validation`; None where there is none.
+    available
+        bool, (items,): what may be recommended at all; None for all.
     random_state
         Decides what is drawn.
 
@@ -154,6 +168,8 @@ def hold_out(
         Where the hold-out depends on times and the data have none.
     """
     found = _held_out(interactions, options=options, outside=outside, random_state=random_state)
+    if isinstance(found, HoldOut) and available is not None and not available.all():
+        found = _recommendable(found, available)
     if isinstance(found, HoldOut):
         _logger.info(
             line(validation=found.method, held_out_pairs=len(found.held_out), validation_users=len(found.users))
@@ -163,6 +179,14 @@ def hold_out(
     else:
         _logger.warning("nothing is measured: %s", found)
     return found
+
+
+def _recommendable(found: HoldOut, available: NDArray[np.bool_]) -> HoldOut | str:
+    """Measure only by items that may be recommended, and the users who have held out some of them."""
+    measured = replace(found, available=available).measured
+    if not len(measured):
+        return "no held-out interaction is with an item that is available"
+    return replace(found, available=available, users=np.unique(measured.user_indices))
 
 
 def _held_out(

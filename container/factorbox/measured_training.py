@@ -11,6 +11,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from factorbox.contract.log_lines import line
 from factorbox.data.interactions import Interactions
 from factorbox.data.outside import OutsidePairs
@@ -93,9 +96,12 @@ class MeasuredTraining:
     ----------
     fitting
         How it fits.
+    available
+        bool, (items,): what may be recommended at all; None for all. The model is measured by that alone.
     """
 
     fitting: Fitting
+    available: NDArray[np.bool_] | None = None
 
     def measured(self, interactions: Interactions, *, outside: OutsidePairs | None = None) -> Measured:
         """Fit without the held-out interactions and measure by those; fit on all where nothing is held out.
@@ -167,7 +173,7 @@ class MeasuredTraining:
             None,
             f"{measured.about} Training then went on with them, so this model has seen them.",
             has_learned_all=True,
-            seconds={"training on all interactions": time.perf_counter() - started},
+            seconds={"refit": time.perf_counter() - started},
         )
 
     @property
@@ -180,6 +186,7 @@ class MeasuredTraining:
             interactions,
             options=self._job.hold_out,
             outside=outside,
+            available=self.available,
             random_state=self._job.options.random_state,
         )
         if isinstance(held, HoldOut):
@@ -227,12 +234,17 @@ class MeasuredTraining:
             users=held.users,
             n_items=held.training.n_items,
             rated=rated_by(job.algorithm, job.config),
+            available=held.available,
             random_state=job.options.random_state,
             threads=self.fitting.threads,
         )
         about = _about(held, evaluation, epoch=factors.epochs)
         _log_evaluation(evaluation, about=about)
-        seconds = {"training": fitted - started, "evaluation": time.perf_counter() - fitted}
+        seconds = {
+            "training": fitted - started - progress.seconds,
+            "learning_curve": progress.seconds,
+            "evaluation": time.perf_counter() - fitted,
+        }
         return Measured(factors, evaluation, about, held, curve, seconds)
 
     def _refitted(self, measured: Measured, interactions: Interactions) -> Factors | None:

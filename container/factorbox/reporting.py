@@ -24,6 +24,7 @@ def saved_inputs(model: Recommender) -> ReportInputs:
         model=model,
         evaluation=from_record(record) if "metrics" in record else None,
         measured=record.get("measured", _NOT_MEASURED),
+        has_learned_all=record.get("model_has_seen_them", False),
         held_out=_unlearned(model),
         curve=_curve(model.manifest.get("learning_curve", [])),
     )
@@ -66,9 +67,7 @@ def _number(value: float | None) -> float:
 
 def _unlearned(model: Recommender) -> Pairs | None:
     """Return what the users have beside what the model was trained on; None where that is nothing."""
-    seen = model.seen
-    if seen is model.history:
+    held_out = model.artifact.held_out
+    if held_out is None:
         return None
-    users = np.repeat(np.arange(len(model.user_ids)), seen.counts)
-    held_out = ~model.history.holds(users, seen.indices)
-    return Pairs(users[held_out], seen.indices[held_out], seen.weights[held_out])
+    return Pairs(np.repeat(np.arange(len(model.user_ids)), held_out.counts), held_out.indices, held_out.weights)

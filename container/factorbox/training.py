@@ -22,7 +22,7 @@ from factorbox.measured_training import Fitted, Measured, MeasuredTraining
 from factorbox.preparing import Prepared, prepare
 from factorbox.recommender import Recommender
 from factorbox.report.inputs import ReportInputs
-from factorbox.report.writing import write_report
+from factorbox.report.writing import remove_report, write_failed_report, write_report
 from factorbox.requests_for_all import remove_requests, write_requests
 from factorbox.writing import partial_folder
 
@@ -78,10 +78,13 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
     started = time.perf_counter()
     with stop.ends_at_once():
         prepared = prepare(paths)
+    # That of an earlier training in the same folder.
+    remove_report(paths.output_data)
     seconds = {"reading": time.perf_counter() - started}
     job, interactions = prepared.job, prepared.interactions
     fitting = Fitting(job, threads=prepared.threads, device=prepared.device, should_stop=stop.is_set)
-    whole = MeasuredTraining(fitting)
+    items = prepared.items
+    whole = MeasuredTraining(fitting, available=None if items is None else items.available)
     measured = whole.measured(interactions, outside=prepared.outside)
     seconds |= measured.seconds
     _require_gate(paths, prepared, measured, seconds=seconds)
@@ -99,7 +102,8 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
         _logger.info(line(requests=requests, parts=parts))
     else:
         remove_requests(requests)
-    _report(paths, prepared, measured, model=paths.model, about=fitted.about, seconds=seconds)
+    _logger.info(line(**{f"{name}_seconds": value for name, value in seconds.items()}))
+    _report(paths, prepared, measured, fitted, model=paths.model, seconds=seconds)
 
 
 def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, seconds: Mapping[str, float]) -> None:
@@ -119,7 +123,7 @@ def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, secon
             f"{measured.about} It did not pass the publish gate and was not saved.",
         )
         _save(folder / "model", prepared, measured, fitted)
-        _report(paths, prepared, measured, model=folder / "model", about=fitted.about, seconds=seconds)
+        _report(paths, prepared, measured, fitted, model=folder / "model", seconds=seconds)
     raise UserError(
         f"the model did not pass the publish gate {job.gate.as_given}, and was not saved: {'; '.join(failures)}. See"
         " report.html in the job's output for more, then change hyperparameters, data or the gate"
@@ -159,14 +163,21 @@ def _save(folder: Path, prepared: Prepared, measured: Measured, fitted: Fitted) 
 
 
 def _report(
-    paths: Paths, prepared: Prepared, measured: Measured, *, model: Path, about: str, seconds: Mapping[str, float]
+    paths: Paths,
+    prepared: Prepared,
+    measured: Measured,
+    fitted: Fitted,
+    *,
+    model: Path,
+    seconds: Mapping[str, float],
 ) -> None:
     """Write the report; the model is safe by now, and whatever goes wrong here is only said."""
     try:
         inputs = ReportInputs(
             model=Recommender.load(model),
             evaluation=measured.evaluation,
-            measured=about,
+            measured=fitted.about,
+            has_learned_all=fitted.has_learned_all,
             held_out=None if measured.hold_out is None else measured.hold_out.held_out,
             curve=measured.curve,
             activity=prepared.activity,
@@ -175,3 +186,4 @@ def _report(
         write_report(paths.output_data, inputs)
     except Exception as error:
         _logger.exception("there is no report: %s", error)
+        write_failed_report(paths.output_data, why=f"{type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ learns to reproduce, and only the order of the unseen items says what else it ha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,9 +20,10 @@ from factorbox.evaluation.rating import rating_metrics, shown_ratings
 from factorbox.hold_out import HoldOut
 from factorbox.models.base import Algorithm, Epoch, Factors, Link
 
-# Scores that an epoch's measuring may take for each pair that is trained on: a tenth of the time of an epoch of `als`,
-# the fastest (measured: 115 ns a pair and 5.4 ns a score); at least so many users, or the curve is all noise.
-_SCORES_PER_PAIR = 1.5
+# Scores that an epoch's measuring may take for each pair that is trained on: less than a tenth of the time of an epoch
+# (measured: 5 ns a score, and 50 ns a pair of `nmf`, 110 of `als`, 500 and more of all others); but at least so many
+# users, or the curve is all noise.
+_SCORES_PER_PAIR = 0.75
 _FEWEST_USERS = 200
 _CLEARLY = 0.01
 
@@ -104,7 +106,9 @@ class RankingMeasure:
             users = np.sort(np.random.default_rng(random_state).choice(users, most, replace=False))
         self.users = users
         """int64: those who are ranked for."""
-        self._rankings = HeldOutRankings(training.by_user(), hold_out.held_out, users=users, k=K, threads=threads)
+        self._rankings = HeldOutRankings(
+            training.by_user(), hold_out.held_out, users=users, k=K, available=hold_out.available, threads=threads
+        )
 
     def __call__(self, factors: Factors) -> dict[str, float]:
         """Return the metrics of a model by name."""
@@ -126,6 +130,8 @@ class Progress:
     def __init__(self, measure: Measure, *, patience: int | None) -> None:
         self._measure, self._patience = measure, patience
         self._measured: list[Mapping[str, float]] = []
+        self.seconds = 0.0
+        """Wall time that measuring has taken."""
         self.best_epoch = 0
         """The first of the best epochs, counted from 1; 0 before there is one."""
         self.best: Factors | None = None
@@ -138,12 +144,14 @@ class Progress:
 
     def add(self, epoch: Epoch) -> Mapping[str, float]:
         """Measure the model after one more epoch."""
+        started = time.perf_counter()
         factors = epoch.snapshot()
         metrics = self._measure(factors)
         self._measured.append(metrics)
         if not self.best_epoch or self._value(self.epochs) > self._value(self.best_epoch):
             self.best_epoch = self.epochs
             self.best = None if self._patience is None else factors.copy()
+        self.seconds += time.perf_counter() - started
         return metrics
 
     @property

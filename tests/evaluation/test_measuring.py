@@ -250,11 +250,12 @@ def test_pairs_of_other_users_do_not_matter() -> None:
     assert measured(model, trained, held_out, users=users) == measured(model, trained, few, users=users)
 
 
-def test_held_out_items_that_may_not_be_recommended_are_missed() -> None:
+def test_held_out_items_that_may_not_be_recommended_do_not_count() -> None:
     available = np.array([True, True, False, True, True])
     found = measured(MODEL, TRAINED, HELD_OUT, k=2, available=available)
-    # User 0: 4, 3 (a hit at the second place; 2 is missed). User 1: 4, 1 (a hit).
-    assert value(found.metrics, "recall@2") == pytest.approx((1 / 2 + 1) / 2)
+    # User 0: 4, 3 (a hit at the second place; 2 cannot be one). User 1: 4, 1 (a hit).
+    assert found.pairs == 2
+    assert value(found.metrics, "recall@2") == 1
     assert value(found.metrics, "mrr@2") == pytest.approx(1 / 2)
     assert value(found.metrics, "coverage@2") == pytest.approx(3 / 4)
     # User 0: 3 is below 4; user 1: 1 is above 3 and below 4.
@@ -294,9 +295,9 @@ def test_a_user_who_has_had_everything_else_counts_for_all_but_the_auc() -> None
     assert all(math.isfinite(number) for number in all_numbers(found))
 
 
-def test_nothing_that_may_be_recommended_is_a_miss_for_everybody() -> None:
-    found = measured(MODEL, TRAINED, HELD_OUT, available=np.zeros(5, dtype=np.bool_))
-    assert set(all_numbers(found)) == {0.0}
+def test_nothing_that_may_be_recommended_is_nothing_to_measure() -> None:
+    with pytest.raises(UserError, match="whose item may be recommended"):
+        measured(MODEL, TRAINED, HELD_OUT, available=np.zeros(5, dtype=np.bool_))
 
 
 def test_a_network_has_the_auc_of_a_sample_of_users() -> None:

@@ -85,7 +85,8 @@ class HeldOutRankings:
     trained
         What models were trained on, in rows by user.
     held_out
-        Held-out pairs, of these users and of any others, which do not matter. Pairs that are in `trained` are left out.
+        Held-out pairs, of these users and of any others, which do not matter. Pairs that are in `trained` are left
+        out, and so are those of items that are not `available`: no ranking can have them.
     users
         int64: users to rank for. Those without a held-out pair are left out.
     k
@@ -125,12 +126,16 @@ class HeldOutRankings:
         wanted = np.zeros(len(trained.counts), dtype=np.bool_)
         wanted[users] = True
         pairs = _chosen(held_out, wanted[held_out.user_indices])
-        self.pairs = _chosen(pairs, ~trained.holds(pairs.user_indices, pairs.item_indices))
+        counted = ~trained.holds(pairs.user_indices, pairs.item_indices)
+        if available is not None:
+            counted &= available[pairs.item_indices]
+        self.pairs = _chosen(pairs, counted)
         self.users, counts = np.unique(self.pairs.user_indices, return_counts=True)
         if not len(self.users):
             raise UserError(
-                f"none of the {len(users):,} users to measure has a held-out interaction that is not in training too:"
-                " give interactions of users who are in training, with items that they do not have there"
+                f"none of the {len(users):,} users to measure has a held-out interaction that is not in training too"
+                " and whose item may be recommended: give interactions of users who are in training, with available"
+                " items that they do not have there"
             )
         self.relevant = Relevant(starts_of(counts), self.pairs.item_indices)
         seen = taken(trained, self.users)

@@ -67,7 +67,7 @@ def evaluate(
     rated
         How the model predicts ratings; None for a model that only ranks, and there are no `rmse` and `mae` then.
     available
-        bool, (items,): what may be recommended at all; None for all.
+        bool, (items,): what may be recommended at all; None for all. Held-out pairs of other items are left out.
     random_state
         Seed of the intervals, and of the users whose AUC is worked out for a network.
     threads

@@ -43,6 +43,8 @@ class ReportInputs:
     measured
         A sentence on what `evaluation` is about: which pairs were held out, and whether the model has seen them
         since; where nothing was held out, why.
+    has_learned_all
+        Whether the model has learned from the held-out pairs since it was measured.
     held_out
         Pairs that the evaluation is about; None where there are none at hand.
     curve
@@ -56,6 +58,7 @@ class ReportInputs:
     model: Recommender
     evaluation: Evaluation | None
     measured: str
+    has_learned_all: bool = False
     held_out: Pairs | None = None
     curve: Sequence[CurvePoint] = ()
     activity: Activity | None = None

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -93,6 +94,25 @@ def write_report(folder: Path, inputs: ReportInputs, *, makers: Mapping[str, tup
     logger.info("report=%s; bytes=%d; seconds=%.2f;", folder / PAGE, len(html), time.monotonic() - started)
 
 
+def remove_report(folder: Path) -> None:
+    """Remove the report of an earlier training, which tells of another model; where that fails, the log has it."""
+    for name in (PAGE, NUMBERS):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("cannot remove the old %s: %s", folder / name, error.strerror)
+
+
+def write_failed_report(folder: Path, *, why: str) -> None:
+    """Write a page that says why there is no report; where even that is impossible, the log has it."""
+    text = f"The report could not be made. The model is not affected; the log says more. {why}"
+    try:
+        page = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>No report</title><p>{escape(text)}</p>\n'
+        (folder / PAGE).write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        logger.error("cannot write %s: %s", folder / PAGE, error.strerror)
+
+
 def _section(key: str, title: str, maker: Maker, inputs: ReportInputs) -> Section:
     """Make a section; whatever goes wrong with one is said in its place."""
     try:
@@ -139,4 +159,11 @@ def _headline(inputs: ReportInputs) -> list[str]:
     value, baseline = evaluation.metrics[name].value, evaluation.baseline.get(name)
     beside = "predicting from means alone" if rating else "recommending what is most popular"
     against = f", where {beside} gives {baseline.value:.3f}" if baseline else ""
-    return [f"On interactions that were held out it has {display_name(name)} {value:.3f}{against}."]
+    return [f"{_which(inputs)} {display_name(name)} {value:.3f}{against}."]
+
+
+def _which(inputs: ReportInputs) -> str:
+    """Say of which model the figure is that follows."""
+    if inputs.has_learned_all:
+        return "Before it learned from the held-out interactions too, it had by these"
+    return "By held-out interactions, which it has not learned from, it has"
