@@ -87,7 +87,7 @@ class Scripted:
 class Best:
     """A measure by which a given epoch is the best, and every other the worse the farther it is from it."""
 
-    objective, larger_is_better = "validation:loss", False
+    objective, larger_is_better, n_users = "validation:loss", False, 17
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch

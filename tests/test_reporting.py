@@ -123,6 +123,15 @@ def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFix
     assert "week.csv" in json.dumps(numbers["quality"])
 
 
+def test_without_an_output_the_report_is_in_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(save_films(tmp_path / "model"))]) == 0
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json"]
+    assert "report/report.html" in capsys.readouterr().out
+
+
 def test_a_report_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(save_films(tmp_path / "model"))
     (tmp_path / "file").touch()
@@ -130,7 +139,7 @@ def test_a_report_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.
     assert "cannot write to" in capsys.readouterr().err
     assert main(["report", model, str(tmp_path / "none.csv"), "--output", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
-    for arguments in ([model], [model, "--output", ""], [model, "--output", "x", "--users", "3"]):
+    for arguments in ([], [model, "--output", ""], [model, "--output", "x", "--users", "3"]):
         with pytest.raises(SystemExit) as exit:
             main(["report", *arguments])
         assert exit.value.code == 2

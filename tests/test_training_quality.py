@@ -120,7 +120,7 @@ def test_without_refit_the_model_has_two_histories(tmp_path: Path) -> None:
     assert len(model.history.indices) == 1080 and len(model.seen.indices) == 1200
 
 
-@pytest.mark.parametrize("algorithm", ["als", "bpr", "explicit"])
+@pytest.mark.parametrize("algorithm", ["als", "bpr", "explicit", "nmf", "mlp"])
 def test_the_same_job_gives_the_same_bytes_whatever_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
 ) -> None:

@@ -139,7 +139,7 @@ def test_of_many_users_some_are_ranked_for_and_the_seed_draws_them() -> None:
     values = [RankingMeasure(held, random_state=seed, threads=1)(factors) for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
     # The budget is 0.75 scores of 19 items for each of some 5,000 pairs in training: fewer than 200 users.
-    assert len(RankingMeasure(held, random_state=0, threads=1).users) == 200
+    assert RankingMeasure(held, random_state=0, threads=1).n_users == 200
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -189,7 +189,7 @@ class Values:
     """A measure that gives what it is told."""
 
     def __init__(self, values: Sequence[float], *, larger_is_better: bool) -> None:
-        self.objective, self.larger_is_better = "value", larger_is_better
+        self.objective, self.larger_is_better, self.n_users = "value", larger_is_better, 1
         self._values = iter(values)
 
     def __call__(self, factors: Factors) -> dict[str, float]:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from factorbox.data.filters import FilterOptions
 from factorbox.data.interactions import Interactions
 from factorbox.data.outside import OutsidePairs, outside_pairs
 from factorbox.data.reading import ReadOptions, read_interactions
+from factorbox.data.splits import drawn_users
 from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Estimate, Evaluation
-from factorbox.evaluation.measuring import RatedBy, evaluate
+from factorbox.evaluation.held_out import rated_by
+from factorbox.evaluation.measuring import evaluate
 from factorbox.evaluation.metrics import RATING_METRICS, K, ranking_metrics_at
 from factorbox.evaluation.records import as_record
 from factorbox.options import options_of
@@ -145,10 +146,10 @@ def evaluate_on(
         model.artifact,
         trained=model.history,
         held_out=outside.pairs,
-        users=_drawn(users, most_users=most_users, seed=seed),
+        users=drawn_users(users, most=most_users, rng=np.random.default_rng(seed)),
         n_items=len(model.item_ids),
         k=k,
-        rated=_rated(model),
+        rated=rated_by(traits.feedback, traits.link, hyperparameters=model.manifest["hyperparameters"]),
         available=model.available,
         random_state=seed,
         threads=threads,
@@ -164,20 +165,6 @@ def _read_options(model: Recommender, given: Mapping[str, Any]) -> ReadOptions:
     )
     read_by = FilterOptions(**filters).for_reading(ReadOptions(**options))
     return ReadOptions(**{name: getattr(read_by, name) for name in options_of(ReadOptions)} | dict(given))
-
-
-def _rated(model: Recommender) -> RatedBy | None:
-    """Return what turns the model's scores into ratings, None for one that only ranks."""
-    traits, kept = model.answering.traits, model.manifest["hyperparameters"]
-    if traits.feedback.kind == "implicit" or not kept.get("observed_only", True):
-        return None
-    return RatedBy(link=traits.link, like_above=kept.get("like_above"))
-
-
-def _drawn(users: NDArray[np.int64], *, most_users: int, seed: int) -> NDArray[np.int64]:
-    if len(users) <= most_users:
-        return users
-    return np.sort(np.random.default_rng(seed).choice(users, most_users, replace=False))
 
 
 def _require_pairs(outside: OutsidePairs, read: Interactions, model: Recommender) -> None:

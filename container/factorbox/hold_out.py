@@ -250,12 +250,10 @@ def _of_channel(
             "no interaction of the validation channel is of a user and an item of the training data that are not"
             " together there already"
         )
-    if len(users) > most_users:
-        users = np.sort(np.random.default_rng(random_state).choice(users, most_users, replace=False))
     return HoldOut(
         method="channel",
         training=interactions,
         held_out=outside.pairs,
-        users=users,
+        users=splits.drawn_users(users, most=most_users, rng=np.random.default_rng(random_state)),
         description=_IN_WORDS["channel"],
     )

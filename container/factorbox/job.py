@@ -15,7 +15,7 @@ from factorbox.hold_out import HoldOutOptions
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm
 from factorbox.options import check_ranges, option, options_of
-from factorbox.validation import rated_by
+from factorbox.validation import rated_by_config
 
 _NOT_BUILT = ("softmax", "warp")
 _SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
@@ -108,7 +108,7 @@ class Job:
     @property
     def predicts_ratings(self) -> bool:
         """Whether the model predicts ratings, so that its errors are measured too."""
-        return rated_by(self.algorithm, self.config) is not None
+        return rated_by_config(self.algorithm, self.config) is not None
 
     def check_metrics(self, *, tuning_objective: Any) -> None:
         """Raise `UserError` where the gate or a tuning job asks for a metric that this job will not have."""

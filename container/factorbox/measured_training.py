@@ -27,7 +27,7 @@ from factorbox.hold_out import HoldOut, hold_out
 from factorbox.job import Job
 from factorbox.models.base import Factors
 from factorbox.report.inputs import CurvePoint
-from factorbox.validation import Progress, measure_of, rated_by
+from factorbox.validation import Progress, measure_of, rated_by_config
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class Measured:
         The data in two parts; None where nothing was held out.
     curve
         Every epoch.
+    curve_users
+        Users over whom the metrics of the epochs are means; None where nothing was held out.
     seconds
         Wall time of its parts.
     """
@@ -57,6 +59,7 @@ class Measured:
     about: str
     hold_out: HoldOut | None
     curve: tuple[CurvePoint, ...]
+    curve_users: int | None
     seconds: Mapping[str, float]
 
 
@@ -134,6 +137,7 @@ class MeasuredTraining:
                 about=f"Nothing was measured: {held}.",
                 hold_out=None,
                 curve=curve,
+                curve_users=None,
                 seconds={"training": time.perf_counter() - started},
             )
         return self._measured_by(held)
@@ -233,7 +237,7 @@ class MeasuredTraining:
             held_out=held.held_out,
             users=held.users,
             n_items=held.training.n_items,
-            rated=rated_by(job.algorithm, job.config),
+            rated=rated_by_config(job.algorithm, job.config),
             available=held.available,
             random_state=job.options.random_state,
             threads=self.fitting.threads,
@@ -245,7 +249,7 @@ class MeasuredTraining:
             "learning_curve": progress.seconds,
             "evaluation": time.perf_counter() - fitted,
         }
-        return Measured(factors, evaluation, about, held, curve, seconds)
+        return Measured(factors, evaluation, about, held, curve, progress.n_users, seconds)
 
     def _refitted(self, measured: Measured, interactions: Interactions) -> Factors | None:
         """Train on all interactions; None where the job was told to stop before that was worth anything."""

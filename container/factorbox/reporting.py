@@ -27,6 +27,7 @@ def saved_inputs(model: Recommender) -> ReportInputs:
         has_learned_all=record.get("model_has_seen_them", False),
         held_out=_unlearned(model),
         curve=_curve(model.manifest.get("learning_curve", [])),
+        curve_users=record.get("curve_users"),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 Block = TypeVar("Block")
 Result = TypeVar("Result")
+
+Run = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
+"""How blocks are worked off, each named by where it begins: `map`, or `Threads.map`."""
 
 
 class Threads:

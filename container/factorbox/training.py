@@ -139,6 +139,7 @@ def _save(folder: Path, prepared: Prepared, measured: Measured, fitted: Fitted) 
         validation |= {
             "method": measured.hold_out.method,
             "epoch": measured.factors.epochs,
+            "curve_users": measured.curve_users,
             "model_has_seen_them": fitted.has_learned_all,
             **as_record(measured.evaluation),
         }
@@ -180,6 +181,7 @@ def _report(
             has_learned_all=fitted.has_learned_all,
             held_out=None if measured.hold_out is None else measured.hold_out.held_out,
             curve=measured.curve,
+            curve_users=measured.curve_users,
             activity=prepared.activity,
             seconds=seconds,
         )

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.evaluation.measuring import HeldOutRankings, HeldOutRatings, RatedBy
+from factorbox.data.splits import drawn_users
+from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy, rated_by
 from factorbox.evaluation.metrics import K
 from factorbox.evaluation.rating import rating_metrics, shown_ratings
 from factorbox.hold_out import HoldOut
@@ -34,17 +35,17 @@ class Measure(Protocol):
     objective: str
     """The metric that says which of two epochs is better."""
     larger_is_better: bool
+    n_users: int
+    """Users whose held-out pairs it is about."""
 
     def __call__(self, factors: Factors) -> dict[str, float]:
         """Return the metrics of a model by name."""
         ...
 
 
-def rated_by(algorithm: Algorithm, config: Any) -> RatedBy | None:
-    """Return how the ratings of a model are to be read; None for a model that only ranks."""
-    if algorithm.feedback(config).kind == "implicit" or not getattr(config, "observed_only", True):
-        return None
-    return RatedBy(link=algorithm.link(config), like_above=getattr(config, "like_above", None))
+def rated_by_config(algorithm: Algorithm, config: Any) -> RatedBy | None:
+    """Return how a model of this configuration predicts ratings; None for one that only ranks."""
+    return rated_by(algorithm.feedback(config), algorithm.link(config), hyperparameters=vars(config))
 
 
 def measure_of(algorithm: Algorithm, config: Any, *, hold_out: HoldOut, random_state: int, threads: int) -> Measure:
@@ -57,7 +58,7 @@ def measure_of(algorithm: Algorithm, config: Any, *, hold_out: HoldOut, random_s
     random_state
         Decides which users are ranked for, where there are many.
     """
-    rated = rated_by(algorithm, config)
+    rated = rated_by_config(algorithm, config)
     if rated is None:
         return RankingMeasure(hold_out, random_state=random_state, threads=threads)
     return RatingMeasure(hold_out, rated=rated)
@@ -75,6 +76,7 @@ class RatingMeasure:
     larger_is_better = False
 
     def __init__(self, hold_out: HoldOut, *, rated: RatedBy) -> None:
+        self.n_users = len(hold_out.users)
         self._ratings = HeldOutRatings(hold_out.measured, rated=rated)
         self._link = rated.link
 
@@ -100,12 +102,10 @@ class RankingMeasure:
     larger_is_better = True
 
     def __init__(self, hold_out: HoldOut, *, random_state: int, threads: int) -> None:
-        users, training = hold_out.users, hold_out.training
+        training = hold_out.training
         most = max(_FEWEST_USERS, int(_SCORES_PER_PAIR * training.n_pairs / training.n_items))
-        if len(users) > most:
-            users = np.sort(np.random.default_rng(random_state).choice(users, most, replace=False))
-        self.users = users
-        """int64: those who are ranked for."""
+        users = drawn_users(hold_out.users, most=most, rng=np.random.default_rng(random_state))
+        self.n_users = len(users)
         self._rankings = HeldOutRankings(
             training.by_user(), hold_out.held_out, users=users, k=K, available=hold_out.available, threads=threads
         )
@@ -129,6 +129,7 @@ class Progress:
 
     def __init__(self, measure: Measure, *, patience: int | None) -> None:
         self._measure, self._patience = measure, patience
+        self.n_users = measure.n_users
         self._measured: list[Mapping[str, float]] = []
         self.seconds = 0.0
         """Wall time that measuring has taken."""

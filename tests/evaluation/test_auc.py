@@ -41,6 +41,7 @@ def test_one_user_computed_by_hand() -> None:
         user_factors=np.ones((1, 1), dtype=np.float32),
         seen=lists_of([[0]]),
         relevant=relevant_of([[3, 5]]),
+        run=map,
     )
     # 3 is above 1, ties with 2 and is below 4; 5 is above all three.
     assert shares == pytest.approx([(1 + 0.5 + 0) / 3, 1])
@@ -54,6 +55,7 @@ def test_only_items_that_may_be_recommended_count() -> None:
         seen=lists_of([[0]]),
         relevant=relevant_of([[3, 5]]),
         available=np.array([True, True, True, True, False, False]),
+        run=map,
     )
     assert shares[0] == pytest.approx(1.5 / 2)
     assert np.isnan(shares[1])
@@ -63,7 +65,11 @@ def test_only_items_that_may_be_recommended_count() -> None:
 def test_a_user_without_another_unseen_item_has_no_auc() -> None:
     relevant = relevant_of([[1, 2], [1]])
     shares = shares_above(
-        scored([1, 2, 3]), user_factors=np.ones((2, 1), dtype=np.float32), seen=lists_of([[0], [0]]), relevant=relevant
+        scored([1, 2, 3]),
+        user_factors=np.ones((2, 1), dtype=np.float32),
+        seen=lists_of([[0], [0]]),
+        relevant=relevant,
+        run=map,
     )
     assert np.isnan(shares).tolist() == [True, True, False]
     assert user_aucs(shares, relevant=relevant) == pytest.approx([np.nan, 0], nan_ok=True)
@@ -107,7 +113,7 @@ def test_the_auc_of_each_user_agrees_with_scikit_learn(n_items: int, most_held_o
     users, items, seen, relevant, available = random_case(
         n_items, n_users=60, n_items=n_items, most_held_out=most_held_out
     )
-    shares = shares_above(items, user_factors=users, seen=seen, relevant=relevant, available=available)
+    shares = shares_above(items, user_factors=users, seen=seen, relevant=relevant, available=available, run=map)
     scores = users @ items.factors.T + items.biases
     expected = by_scikit_learn(scores, seen, relevant, available)
     assert user_aucs(shares, relevant=relevant) == pytest.approx(expected, nan_ok=True)
@@ -124,7 +130,7 @@ def test_the_auc_of_popularity_agrees_with_scikit_learn() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_every_share_is_within_0_and_1(seed: int) -> None:
     users, items, seen, relevant, available = random_case(seed, n_users=3, n_items=12, most_held_out=6)
-    shares = shares_above(items, user_factors=users, seen=seen, relevant=relevant, available=available)
+    shares = shares_above(items, user_factors=users, seen=seen, relevant=relevant, available=available, run=map)
     known = shares[np.isfinite(shares)]
     assert (known >= 0).all()
     assert (known <= 1).all()
@@ -139,7 +145,7 @@ def test_a_network_scores_the_whole_catalogue() -> None:
     scores = network.pair_scores(
         users, np.zeros(30, dtype=np.float32), rows=pairs[0], item_indices=pairs[1].astype(np.int32)
     )
-    shares = shares_above(network, user_factors=users, seen=seen, relevant=relevant, available=available)
+    shares = shares_above(network, user_factors=users, seen=seen, relevant=relevant, available=available, run=map)
     expected = by_scikit_learn(scores.reshape(30, 40), seen, relevant, available)
     assert user_aucs(shares, relevant=relevant) == pytest.approx(expected, nan_ok=True)
 

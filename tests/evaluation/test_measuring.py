@@ -13,7 +13,8 @@ from factorbox.data.rows import Rows
 from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Estimate, Evaluation, Group
-from factorbox.evaluation.measuring import HeldOutRankings, HeldOutRatings, RatedBy, evaluate
+from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy
+from factorbox.evaluation.measuring import evaluate
 from factorbox.evaluation.metrics import METRICS
 from factorbox.models.base import Factors
 from network_support import random_layers

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from factorbox.report.charts import bar_chart, columns, count, decimal, duration, line_chart, percent, rounded, size
+from factorbox.report.charts import bar_chart, columns, count, decimal, duration, percent, rounded, size
 
 
 def test_columns_hold_json_values_only() -> None:
@@ -38,14 +38,10 @@ def test_rounding_keeps_significant_digits(value: float, shown: float | None) ->
 
 def test_charts_name_no_colour_and_no_theme() -> None:
     data = columns(label=["a", "b"], value=[1.0, 2.0])
-    charts = (
-        bar_chart(data, label="label", value="value"),
-        line_chart(data, x="value", y="value", x_title="Epoch", y_title="NDCG", series="label"),
-    )
-    for chart in charts:
-        assert "#" not in json.dumps(chart)
-        assert not chart.keys() & {"$schema", "config", "background", "title", "autosize"}
-        assert chart["width"] == "container"
+    chart = bar_chart(data, label="label", value="value")
+    assert "#" not in json.dumps(chart)
+    assert not chart.keys() & {"$schema", "config", "background", "title", "autosize"}
+    assert chart["width"] == "container"
 
 
 def test_counts_and_decimals() -> None:

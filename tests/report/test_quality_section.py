@@ -144,3 +144,13 @@ def test_every_kind_of_evaluation_has_charts_that_vega_lite_takes(model: Recomme
     for section in sections:
         json.dumps(section.numbers, allow_nan=False)
     assert_charts_compile(sections)
+
+
+def test_it_says_where_the_curves_show_some_of_the_users_or_epochs_only(model: Recommender) -> None:
+    evaluation = evaluation_of(RANKING, POPULAR)
+    whole = texts_of(section_of(model, evaluation, curve=CURVE, curve_users=evaluation.users))
+    assert "epochs were measured on" not in whole and "The charts show" not in whole
+    curve = [CurvePoint(epoch, 0.9, {"validation:ndcg@10": 0.25}) for epoch in range(1, 301)]
+    said = texts_of(section_of(model, evaluation, curve=curve, curve_users=2))
+    assert f"the epochs were measured on 2 of the {evaluation.users} users" in said
+    assert "The charts show 200 of the 300 epochs." in said

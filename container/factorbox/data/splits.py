@@ -132,10 +132,10 @@ def hold_out(
     if method == "chronological":
         out = _after_the_cut(require_times(interactions, method=method), fraction=fraction)
         of_user = interactions.count_by_user(out)
-        users = _at_most(most_users, np.flatnonzero((of_user > 0) & (of_user < counts)), rng=rng)
+        users = drawn_users(np.flatnonzero((of_user > 0) & (of_user < counts)), most=most_users, rng=rng)
     else:
         fewest = FEWEST_OF_STRATIFIED if method == "stratified" else 2
-        users = _at_most(most_users, np.flatnonzero(counts >= fewest), rng=rng)
+        users = drawn_users(np.flatnonzero(counts >= fewest), most=most_users, rng=rng)
         out = _drawn(interactions, users, method=method, fraction=fraction, rng=rng)
         of_user = interactions.count_by_user(out)
         users = users[of_user[users] > 0]
@@ -168,8 +168,8 @@ def split_memory(*, users: int, items: int, pairs: int, most_users: int | None =
     return 48 * users + 16 * items + round(max(while_drawing, both_parts) * pairs)
 
 
-def _at_most(most: int, users: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return all users, or so many of them, drawn uniformly; ascending."""
+def drawn_users(users: NDArray[np.int64], *, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return all users, or `most` of them, drawn uniformly.  # ascending."""
     return users if len(users) <= most else np.sort(rng.choice(users, most, replace=False))
 
 

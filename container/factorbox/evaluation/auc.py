@@ -11,9 +11,6 @@ one with P or N empty has none, and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +18,7 @@ from factorbox.evaluation.auc_kernels import shares_above as fill_shares
 from factorbox.evaluation.ranking import Relevant
 from factorbox.recommend.lists import Lists
 from factorbox.recommend.top_n import Candidates, Rankable
+from factorbox.threads import Run
 
 _BLOCK_ROWS = 256
 _BLOCK_SCORES = 2_000_000
@@ -33,7 +31,7 @@ def shares_above(
     seen: Lists,
     relevant: Relevant,
     available: NDArray[np.bool_] | None = None,
-    run: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
+    run: Run,
 ) -> NDArray[np.float64]:
     """Return a_i of each held-out pair by a model.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from factorbox.data.feedback import Feedback
 from factorbox.data.rows import Rows
 from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
@@ -75,6 +76,17 @@ class RatedBy:
         """Return what predictions are compared with: the ratings, or their labels 0 and 1."""
         loss = "logistic" if self.link == "sigmoid" else "squared"
         return fitted_values(ratings, loss=loss, like_above=self.like_above)
+
+
+def rated_by(feedback: Feedback, link: Link, *, hyperparameters: Mapping[str, Any]) -> RatedBy | None:
+    """Return how a model predicts ratings; None for one that only ranks.
+
+    Such are implicit models, and a factorization of every cell: what is held out is a zero of its matrix, which it
+    learns to reproduce.
+    """
+    if feedback.kind == "implicit" or not hyperparameters.get("observed_only", True):
+        return None
+    return RatedBy(link=link, like_above=hyperparameters.get("like_above"))
 
 
 class HeldOutRankings:

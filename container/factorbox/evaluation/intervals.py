@@ -8,14 +8,14 @@ how much the metric depends on who happened to be measured, and nothing of anoth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.evaluation.estimates import Estimate
+from factorbox.threads import Run
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -73,7 +73,7 @@ def estimates(
     *,
     n_users: int,
     random_state: int,
-    run: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
+    run: Run = map,
 ) -> list[list[Estimate | None]]:
     """Return each metric of each group with its interval.
 

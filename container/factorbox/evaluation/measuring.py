@@ -1,35 +1,32 @@
 """How good a model is on held-out pairs: every metric with its interval, beside a baseline, in all and by groups.
 
 A ranking is the best k of the items that may be recommended and that the user does not have in training. Relevant are
-the user's held-out items, whatever their weights; one that may not be recommended can only be missed. Held-out pairs
-that are in training all the same are left out.
+the user's held-out items, whatever their weights. Held-out pairs that are in training all the same are left out, and so
+are those of items that may not be recommended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
-from factorbox.data.splits import Pairs
+from factorbox.data.splits import Pairs, drawn_users
 from factorbox.evaluation import parts
 from factorbox.evaluation.auc import shares_above
 from factorbox.evaluation.estimates import Estimate, Evaluation
-from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy, Scorer, items_of
+from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy, Scorer
 from factorbox.evaluation.judged import Judged
 from factorbox.evaluation.mean_ratings import MeanRatings
 from factorbox.evaluation.metrics import RATING_METRICS, ranking_metrics_at
 from factorbox.evaluation.popularity import Popularity
 from factorbox.evaluation.ranking import coverage
 from factorbox.recommend.lists import ranges
-from factorbox.threads import Threads
-
-__all__ = ["HeldOutRankings", "HeldOutRatings", "RatedBy", "Scorer", "evaluate"]
-
-Run = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
+from factorbox.recommend.network_ranking import candidates_of
+from factorbox.threads import Run, Threads
 
 MOST_NETWORK_USERS = 500
 """Users whose AUC is worked out where the scores come from a network, which has to run for every item."""
@@ -112,12 +109,14 @@ def _shares(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a_i of each held-out pair by the model and by popularity, of the same users.  # both (pairs,)."""
     users = np.arange(len(rankings.users))
-    if scorer.layers and len(users) > MOST_NETWORK_USERS:
-        users = np.sort(np.random.default_rng(random_state).choice(users, MOST_NETWORK_USERS, replace=False))
+    if scorer.layers:
+        users = drawn_users(users, most=MOST_NETWORK_USERS, rng=np.random.default_rng(random_state))
     relevant, seen = rankings.relevant.taken(users), rankings.seen.taken(users)
     by_model = shares_above(
-        items_of(scorer, None),
-        user_factors=scorer.user_factors[rankings.users[users]],
+        candidates_of(
+            _aligned(scorer.item_factors), item_biases=scorer.item_biases, layers=scorer.layers, available=None
+        ),
+        user_factors=_aligned(scorer.user_factors[rankings.users[users]]),
         seen=seen,
         relevant=relevant,
         available=rankings.available,
@@ -129,6 +128,11 @@ def _shares(
         popularity.shares_above(seen=seen, relevant=relevant),
     )
     return shares[0], shares[1]
+
+
+def _aligned(factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Copy into memory that begins at a multiple of 64 bytes: MKL promises the same bits in every run for that only."""
+    return torch.from_numpy(np.array(factors)).clone().numpy()
 
 
 def _errors(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from factorbox.evaluation.breakdowns import by_activity, by_popularity
 from factorbox.evaluation.estimates import Estimate, Group
 from factorbox.evaluation.intervals import Ratio, Sample, estimates
 from factorbox.evaluation.judged import Judged
+from factorbox.threads import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def measured(
     *,
     n_users: int,
     random_state: int,
-    run: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]],
+    run: Run,
 ) -> list[Group]:
     """Return the metrics of each part with their intervals; see `factorbox.evaluation.intervals.estimates`."""
     samples = [Sample(part.users, [*part.model.values(), *part.baseline.values()]) for part in parts]

@@ -49,6 +49,8 @@ class ReportInputs:
         Pairs that the evaluation is about; None where there are none at hand.
     curve
         The epochs of the training that was measured; empty where they are not known.
+    curve_users
+        Users over whom the metrics of the epochs are means; None where that is not known.
     activity
         Rows by day; None for data without times, and for a saved model.
     seconds
@@ -61,5 +63,6 @@ class ReportInputs:
     has_learned_all: bool = False
     held_out: Pairs | None = None
     curve: Sequence[CurvePoint] = ()
+    curve_users: int | None = None
     activity: Activity | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

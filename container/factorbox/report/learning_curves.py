@@ -27,7 +27,6 @@ _FEW = 30
 # And with so few, each has its number below it.
 _EACH = 8
 _SMALLER_IS_BETTER = {_LOSS, *(metric.log_name for metric in RATING_METRICS)}
-_OBJECTIVES = ("validation:ndcg@", "validation:rmse", _LOSS)
 
 
 def curve_charts(curve: Sequence[CurvePoint]) -> list[Chart]:
@@ -48,10 +47,8 @@ def best_epoch(curve: Sequence[CurvePoint], name: str) -> CurvePoint | None:
 
 
 def objective_of(curve: Sequence[CurvePoint]) -> str | None:
-    """Return the metric by which epochs are told apart: nDCG, RMSE, the loss, or what else there is."""
-    names = _metric_names(curve)
-    ranked = [name for start in _OBJECTIVES for name in names if name.startswith(start)]
-    return next(iter([*ranked, *names]), None)
+    """Return the metric by which the training told epochs apart: the first that each epoch has."""
+    return next(iter(_metric_names(curve)), None)
 
 
 def curve_numbers(curve: Sequence[CurvePoint]) -> list[dict[str, Any]]:

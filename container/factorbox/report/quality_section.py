@@ -20,7 +20,7 @@ from factorbox.report.comparisons import (
     gain_text,
 )
 from factorbox.report.inputs import ReportInputs
-from factorbox.report.learning_curves import best_epoch, curve_charts, curve_numbers, objective_of
+from factorbox.report.learning_curves import MOST_POINTS, best_epoch, curve_charts, curve_numbers, objective_of
 from factorbox.report.quality_charts import groups_chart, metrics_chart
 
 _HOW_TO_MEASURE = (
@@ -51,6 +51,7 @@ def quality_section(inputs: ReportInputs) -> Section:
     curves = curve_charts(inputs.curve)
     if curves:
         blocks.append(Row(curves))
+        blocks.extend(_curve_notes(inputs))
     if evaluation is not None:
         for kind in _KINDS:
             blocks.extend(_of_kind(evaluation, kind))
@@ -65,6 +66,20 @@ def quality_section(inputs: ReportInputs) -> Section:
     )
 
 
+def _curve_notes(inputs: ReportInputs) -> list[Block]:
+    """Say where the curves show a part only."""
+    notes = []
+    users, measured = inputs.curve_users, inputs.evaluation
+    if users is not None and measured is not None and users < measured.users:
+        notes.append(
+            f"To keep training fast, the epochs were measured on {count(users)} of the {count(measured.users)} users,"
+            " so the last epoch may differ a little from what follows."
+        )
+    if len(inputs.curve) > MOST_POINTS:
+        notes.append(f"The charts show {MOST_POINTS} of the {count(len(inputs.curve))} epochs.")
+    return [Text(" ".join(notes))] if notes else []
+
+
 def _headline(evaluation: Evaluation) -> list[Block]:
     """Return the one or two metrics that matter most, large and in a sentence."""
     first = [of_kind[0] for kind in _KINDS if (of_kind := comparisons(evaluation, kind))]
@@ -73,8 +88,8 @@ def _headline(evaluation: Evaluation) -> list[Block]:
     facts: list[tuple[str, str]] = []
     for one in first:
         facts.append((display_name(one.metric.name), decimal(one.model.value, 4)))
-        if one.gain is not None:
-            verb = "better" if one.gain >= 0 else "worse"
+        if one.gain:
+            verb = "better" if one.gain > 0 else "worse"
             facts.append((f"{verb} than {BASELINES[one.metric.kind]}", gain_size(one.gain)))
     facts.append(("user measured" if evaluation.users == 1 else "users measured", count(evaluation.users)))
     facts.append(("held-out interactions", count(evaluation.pairs)))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from factorbox.evaluation.held_out import rated_by
 from factorbox.recommender import Recommender
 from factorbox.report.charts import decimal, percent
 
 
 def predicts_ratings(model: Recommender) -> bool:
     """Whether scores are ratings, or what a link makes of them; `nmf` may fit the empty cells too, and only rank."""
-    kept = model.manifest["hyperparameters"]
-    return model.answering.traits.feedback.kind == "ratings" and (
-        model.algorithm != "nmf" or bool(kept.get("observed_only"))
-    )
+    traits = model.answering.traits
+    return rated_by(traits.feedback, traits.link, hyperparameters=model.manifest["hyperparameters"]) is not None
 
 
 def score_name(model: Recommender) -> str:
