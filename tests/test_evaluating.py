@@ -95,6 +95,12 @@ def test_unavailable_items_are_not_ranked(films: Recommender, tmp_path: Path) ->
     assert found.evaluation.metrics["mrr@10"].value == 1
 
 
+def test_data_of_unavailable_items_alone_are_refused(films: Recommender, tmp_path: Path) -> None:
+    artifact.replace_available(tmp_path / "model", model=films.artifact, available=np.zeros(4, dtype=np.bool_))
+    with pytest.raises(UserError, match="none of the items of .* that the model knows is available"):
+        measured(factorbox.load(tmp_path / "model"), tmp_path, OUTSIDE)
+
+
 def test_data_are_read_as_the_training_data_were_unless_told_otherwise(films: Recommender, tmp_path: Path) -> None:
     other = OUTSIDE.replace(",", ";").replace("viewer;item", "who;what")
     with pytest.raises(UserError, match="viewer"):

@@ -134,7 +134,9 @@ def evaluate_on(
     )
     outside = outside_pairs(read, user_ids=model.user_ids, item_ids=model.item_ids, trained=model.history)
     _require_pairs(outside, read, model)
-    users = np.unique(outside.pairs.user_indices)
+    users = np.unique(outside.pairs.user_indices[model.available[outside.pairs.item_indices]])
+    if not len(users):
+        raise UserError(f"none of the items of {data} that the model knows is available: it recommends none of them")
     users = users[model.history.counts[users] > 0]
     if not len(users):
         raise UserError(
