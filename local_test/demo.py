@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from demo_data import DemoError, above_two, has_times, movielens_100k, read_ratings, read_titles
-from factorbox.metric_definitions import metric_definitions
+from factorbox.commands.metric_definitions import metric_definitions
 from local_sagemaker import LocalSageMaker
 from local_sagemaker.docker_cli import engine_problem
 from pipeline_steps import storage

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from factorbox.evaluation.metrics import METRICS
-from factorbox.job import OPTIONS
 from factorbox.models import ALGORITHMS
 from factorbox.options import Option, options_of
 from factorbox.serving.fields import FIELDS
 from factorbox.serving.forms import FORMS
+from factorbox.training.job import OPTIONS
 
 TOP = Path(__file__).resolve().parent.parent
 README = TOP / "README.md"

@@ -34,9 +34,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def part_of(name: str) -> str:
-    """Return the part that a module of the package belongs to."""
-    words = name.split(".")
-    return words[1] if len(words) > 1 else "__init__"
+    """Return the part that a module of the package, or a name in its `__init__`, belongs to."""
+    part = (*name.split("."), "")[1]
+    return part if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists() else "__init__"
 
 
 def imported(path: Path) -> set[str]:
@@ -46,7 +46,9 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "factorbox" else {node.module}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "factorbox" else {node.module}
+            )
     return {name for name in found if name.partition(".")[0] == "factorbox"}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from factorbox.errors import FactorboxError
 
 if TYPE_CHECKING:
-    from factorbox.evaluating import Evaluated
+    from factorbox.commands.evaluate import Evaluated
     from factorbox.recommender import Recommender
 
 _EXPORT = """\
@@ -175,7 +175,7 @@ def _whole(text: str) -> int:
 
 
 def _definitions(asked: argparse.Namespace) -> str:
-    from factorbox.metric_definitions import metric_definitions, tuning_objectives
+    from factorbox.commands.metric_definitions import metric_definitions, tuning_objectives
 
     return json.dumps(tuning_objectives() if asked.objectives else metric_definitions(), indent=2)
 
@@ -185,7 +185,7 @@ def _definitions(asked: argparse.Namespace) -> str:
 
 
 def _evaluate(asked: argparse.Namespace) -> str:
-    from factorbox.evaluating_queries import judge, read_queries
+    from factorbox.commands.evaluate_queries import judge, read_queries
     from factorbox.loading import load
 
     model = load(asked.model)
@@ -198,8 +198,8 @@ def _evaluate(asked: argparse.Namespace) -> str:
 
 def _evaluated(model: Recommender, asked: argparse.Namespace, *, k: int) -> Evaluated:
     """Measure a model by DATA."""
+    from factorbox.commands.evaluate import MOST_USERS, evaluate_on
     from factorbox.contract.processors import usable_processors
-    from factorbox.evaluating import MOST_USERS, evaluate_on
 
     given = {name: getattr(asked, name) for name in _READING}
     return evaluate_on(
@@ -213,10 +213,10 @@ def _evaluated(model: Recommender, asked: argparse.Namespace, *, k: int) -> Eval
 
 
 def _report(asked: argparse.Namespace) -> str:
+    from factorbox.commands.report import measured_inputs, saved_inputs
     from factorbox.evaluation.metrics import K
     from factorbox.loading import load
     from factorbox.report.writing import NUMBERS, PAGE, write_report
-    from factorbox.reporting import measured_inputs, saved_inputs
 
     model = load(asked.model)
     inputs = (
@@ -229,7 +229,7 @@ def _report(asked: argparse.Namespace) -> str:
 
 
 def _export(asked: argparse.Namespace) -> str:
-    from factorbox.exporting import FILES, export
+    from factorbox.commands.export import FILES, export
     from factorbox.loading import load
 
     exported = export(load(asked.model), folder=asked.output, format=asked.format)

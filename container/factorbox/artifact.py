@@ -5,8 +5,8 @@ file                    content
 ======================  ==========================================================================================
 manifest.json           format version, algorithm, hyperparameters, library versions, counts, metrics, the global mean,
                         the constants of fold-in, where something was measured the records of it
-                        (`factorbox.recording`), the size and SHA-256 of each other file, and the SHA-256 of all this
-                        (`sha256_of_the_above`)
+                        (`factorbox.training_record`), the size and SHA-256 of each other file, and the SHA-256 of all
+                        this (`sha256_of_the_above`)
 factors.safetensors     float32 user_factors (users, d), item_factors (items, d), user_biases (users,), item_biases
                         (items,), mean_user_factors (d,), mean_user_bias (1,)
 layers.safetensors      float32 weights of a network, only for algorithms that have one; the manifest has their shapes
@@ -69,7 +69,7 @@ from factorbox.model_files import (
 )
 from factorbox.models.base import Factors, ItemSide
 from factorbox.recommend.lists import starts_of, united
-from factorbox.recording import recorded
+from factorbox.training_record import recorded
 from factorbox.writing import disk_errors
 
 _LARGEST = 1e18
@@ -169,7 +169,7 @@ def save(
     held_out
         What else the users have, which the model was not trained on; None where that is nothing.
     record
-        What was measured: entries of the manifest as in `factorbox.recording.recorded`.
+        What was measured: entries of the manifest as in `factorbox.training_record.recorded`.
 
     Raises
     ------

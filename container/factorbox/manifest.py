@@ -13,7 +13,7 @@ import orjson
 
 from factorbox.errors import PlatformError
 from factorbox.model_files import HELD_OUT, LAYERS, OPTIONAL_FILES, REQUIRED_FILES, damaged, fingerprint
-from factorbox.recording import holds_sound_records
+from factorbox.training_record import holds_sound_records
 from factorbox.writing import disk_errors, partial_folder
 
 FORMAT_VERSION = 4

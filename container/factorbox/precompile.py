@@ -27,7 +27,7 @@ from factorbox.errors import AlgorithmError
 from factorbox.models import ALGORITHMS
 from factorbox.recommend.queries import Query
 from factorbox.recommender import Recommender
-from factorbox.training import train
+from factorbox.training.train import train
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from factorbox.contract.hyperparameters import Hyperparameters, shown
 from factorbox.errors import UserError
-from factorbox.job import read_job
 from factorbox.options import option
+from factorbox.training.job import read_job
 
 
 @dataclass(frozen=True, kw_only=True)

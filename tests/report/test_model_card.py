@@ -9,12 +9,12 @@ import pytest
 
 from artifact_support import as_version_1, edit_manifest
 from factorbox.evaluation.estimates import Estimate, Evaluation
-from factorbox.job import read_job
 from factorbox.models import ALGORITHMS
 from factorbox.recommender import Recommender
 from factorbox.report.blocks import Download
 from factorbox.report.model_card import model_card_section
 from factorbox.report.model_purposes import PURPOSES
+from factorbox.training.job import read_job
 from report_models_support import check_sound, facts, flat, inputs_of, tables, trained, words
 from support import clustered_interactions, clustered_ratings
 

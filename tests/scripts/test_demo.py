@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docker_support import free_port
-from factorbox.metric_definitions import metric_definitions
+from factorbox.commands.metric_definitions import metric_definitions
 
 
 def is_running(pid: int) -> bool:

@@ -14,7 +14,7 @@ import factorbox
 from benchmarks import movielens
 from demo_data import above_two, read_ratings
 from factorbox import artifact
-from factorbox.evaluating_queries import judge, read_queries
+from factorbox.commands.evaluate_queries import judge, read_queries
 from factorbox.models import ALGORITHMS
 from factorbox.recommender import Recommender
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from factorbox.commands.metric_definitions import metric_definitions
 from factorbox.evaluation.metrics import METRICS
-from factorbox.metric_definitions import metric_definitions
 from local_sagemaker import LocalSageMaker
 
 BUCKET = "a-bucket"

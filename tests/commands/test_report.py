@@ -11,15 +11,15 @@ import pytest
 import factorbox
 from factorbox import artifact
 from factorbox.__main__ import main
+from factorbox.commands.evaluate import evaluate_on
+from factorbox.commands.report import measured_inputs, saved_inputs
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.data.splits import Pairs
-from factorbox.evaluating import evaluate_on
 from factorbox.evaluation.estimates import Estimate, Evaluation
 from factorbox.evaluation.records import as_record
 from factorbox.models.base import Factors
 from factorbox.recommender import Recommender
-from factorbox.reporting import measured_inputs, saved_inputs
 from film_model import FILM_FACTORS, FILMS, USER_FACTORS, USERS, save_films
 
 EVALUATION = Evaluation(

@@ -11,9 +11,9 @@ import pytest
 import factorbox
 from factorbox import artifact
 from factorbox.__main__ import main
+from factorbox.commands.evaluate import Evaluated, evaluate_on
 from factorbox.data.columns import ReadOptions
 from factorbox.errors import UserError
-from factorbox.evaluating import Evaluated, evaluate_on
 from factorbox.models import ALGORITHMS
 from factorbox.options import options_of
 from factorbox.recommender import Recommender
@@ -97,7 +97,7 @@ def test_unavailable_items_are_not_ranked(films: Recommender, tmp_path: Path) ->
 
 def test_data_of_unavailable_items_alone_are_refused(films: Recommender, tmp_path: Path) -> None:
     artifact.replace_available(tmp_path / "model", model=films.artifact, available=np.zeros(4, dtype=np.bool_))
-    with pytest.raises(UserError, match="none of the items of .* that the model knows is available"):
+    with pytest.raises(UserError, match=r"none of the items of .* that the model knows is available"):
         measured(factorbox.load(tmp_path / "model"), tmp_path, OUTSIDE)
 
 

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factorbox import artifact, training
+from factorbox import artifact
 from factorbox.contract.memory import memory_in_use
-from factorbox.fitting import Fitting
 from factorbox.models import ALGORITHMS
+from factorbox.training import train as training
+from factorbox.training.fitting import Fitting
 from support import CONTAINER, clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factorbox import artifact, training
+from factorbox import artifact
 from factorbox.contract.metric_lines import regex
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import StopSignal
@@ -21,6 +21,7 @@ from factorbox.data.splits import Pairs
 from factorbox.evaluation.measuring import evaluate
 from factorbox.models import ALGORITHMS
 from factorbox.report.inputs import ReportInputs
+from factorbox.training import train as training
 from support import clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
 
 Files = Mapping[str, bytes | str]
@@ -128,7 +129,7 @@ def test_the_same_job_gives_the_same_bytes_whatever_the_threads(
     for threads in (1, 3):
         asked = {**QUICK, "algorithm": algorithm, "patience": "2"}
         base = make_base(tmp_path / str(threads), files=ratings(), hyperparameters=asked)
-        monkeypatch.setattr("factorbox.preparing.usable_processors", lambda count=threads: count)
+        monkeypatch.setattr("factorbox.training.preparing.usable_processors", lambda count=threads: count)
         training.train(Paths(base), stop=StopSignal())
         models.append({path.name: path.read_bytes() for path in sorted((base / "model").iterdir())})
     assert models[0] == models[1]
@@ -320,7 +321,7 @@ def test_a_report_that_cannot_be_made_says_why_in_its_place(tmp_path: Path, monk
     def fail(folder: Path, inputs: ReportInputs) -> None:
         raise ValueError("no <ink>")
 
-    monkeypatch.setattr("factorbox.training.write_report", fail)
+    monkeypatch.setattr("factorbox.training.train.write_report", fail)
     base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
     (base / "output/data").mkdir(parents=True)
     for name in ("report.html", "report.json"):

@@ -10,9 +10,9 @@ from botocore.session import get_session
 from botocore.validate import validate_parameters
 
 from factorbox.__main__ import main
+from factorbox.commands.metric_definitions import metric_definitions, tuning_objectives
 from factorbox.contract.log_lines import line
 from factorbox.evaluation.metrics import METRICS
-from factorbox.metric_definitions import metric_definitions, tuning_objectives
 
 VALUES = (0.1234, 1e-05, -2.5e-07, 0.0, 1.0, 0, 1, 123456.789)
 REGEXES = {entry["Name"]: entry["Regex"] for entry in metric_definitions()}

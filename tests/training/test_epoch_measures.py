@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from factorbox.data.interactions import Interactions
 from factorbox.data.splits import Pairs
 from factorbox.evaluation.held_out import RatedBy
-from factorbox.hold_out import HoldOut, HoldOutOptions, hold_out
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Epoch, Factors, Link, Watch
 from factorbox.options import options_of
-from factorbox.validation import Progress, RankingMeasure, RatingMeasure, measure_of
+from factorbox.training.epoch_measures import Progress, RankingMeasure, RatingMeasure, measure_of
+from factorbox.training.hold_out import HoldOut, HoldOutOptions, hold_out
 from support import clustered_interactions, clustered_ratings, interactions_from_rows
 
 

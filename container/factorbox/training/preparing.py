@@ -31,8 +31,8 @@ from factorbox.data.outside import OutsidePairs, outside_pairs
 from factorbox.data.reading import ReadSummary, read_interactions
 from factorbox.data.splits import split_memory
 from factorbox.errors import PlatformError, UserError
-from factorbox.job import Job, read_job
 from factorbox.models.base import Device
+from factorbox.training.job import Job, read_job
 from factorbox.writing import disk_errors
 
 _logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from factorbox.data.splits import drawn_users
 from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy, rated_by
 from factorbox.evaluation.metrics import K
 from factorbox.evaluation.rating import rating_metrics, shown_ratings
-from factorbox.hold_out import HoldOut
 from factorbox.models.base import Algorithm, Epoch, Factors, Link
+from factorbox.training.hold_out import HoldOut
 
 # Scores that an epoch's measuring may take for each pair that is trained on: less than a tenth of the time of an epoch
 # (measured: 5 ns a score, and 50 ns a pair of `nmf`, 110 of `als`, 500 and more of all others); but at least so many

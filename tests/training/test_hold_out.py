@@ -13,7 +13,7 @@ from factorbox.data.interactions import Interactions
 from factorbox.data.outside import OutsidePairs
 from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
-from factorbox.hold_out import HoldOut, HoldOutOptions, hold_out
+from factorbox.training.hold_out import HoldOut, HoldOutOptions, hold_out
 from support import clustered_interactions, interactions_from_rows
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 import factorbox
 from factorbox import artifact
 from factorbox.__main__ import main
+from factorbox.commands.export import FILES, Format
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
-from factorbox.exporting import FILES, Format
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Factors
 from film_model import FILM_FACTORS, FILMS, USER_FACTORS, USERS, pack, save_films
@@ -124,7 +124,7 @@ def test_more_rows_than_a_block_are_written_in_order(tmp_path: Path, monkeypatch
     for format in FORMATS:
         assert export(model, tmp_path / f"{format}-whole", format=format) == 0
         with monkeypatch.context() as patch:
-            patch.setattr("factorbox.exporting._BLOCK_ROWS", 3)
+            patch.setattr("factorbox.commands.export._BLOCK_ROWS", 3)
             assert export(model, tmp_path / f"{format}-blocks", format=format) == 0
         whole, blocks = (read(tmp_path / f"{format}-{name}", format=format) for name in ("whole", "blocks"))
         for one, other in zip(whole, blocks, strict=True):
@@ -174,7 +174,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("factorbox.exporting.np.save", full)
+    monkeypatch.setattr("factorbox.commands.export.np.save", full)
     assert export(model, out, format="npy") == 2
     assert "No space left on device; free disk space" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

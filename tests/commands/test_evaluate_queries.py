@@ -10,8 +10,8 @@ import pytest
 import factorbox
 from factorbox import artifact
 from factorbox.__main__ import main
+from factorbox.commands.evaluate_queries import JudgedQueries, judge, read_queries
 from factorbox.errors import PlatformError, UserError
-from factorbox.evaluating_queries import JudgedQueries, judge, read_queries
 from factorbox.recommender import Recommender
 from film_model import save_films
 
@@ -129,7 +129,7 @@ def test_many_queries_are_answered_in_blocks(
     others = ("alien", "brazil", "diva")
     queries = [{"history": ["charade"], "relevant": [others[n % 3]]} for n in range(7)]
     whole = judged(films, tmp_path, *queries).record()
-    monkeypatch.setattr("factorbox.evaluating_queries._BLOCK_QUERIES", 2)
+    monkeypatch.setattr("factorbox.commands.evaluate_queries._BLOCK_QUERIES", 2)
     assert judged(films, tmp_path, *queries).record() == whole
 
 

@@ -10,12 +10,12 @@ from factorbox.contract.hyperparameters import TUNING_OBJECTIVE, Hyperparameters
 from factorbox.data.columns import ReadOptions
 from factorbox.data.filters import FilterOptions
 from factorbox.errors import UserError
-from factorbox.gate import GateOptions, require_objective
-from factorbox.hold_out import HoldOutOptions
 from factorbox.models import ALGORITHMS
 from factorbox.models.base import Algorithm
 from factorbox.options import check_ranges, option, options_of
-from factorbox.validation import rated_by_config
+from factorbox.training.epoch_measures import rated_by_config
+from factorbox.training.gate import GateOptions, require_objective
+from factorbox.training.hold_out import HoldOutOptions
 
 _NOT_BUILT = ("softmax", "warp")
 _SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")

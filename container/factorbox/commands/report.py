@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from factorbox.commands.evaluate import Evaluated
 from factorbox.data.splits import Pairs
-from factorbox.evaluating import Evaluated
 from factorbox.evaluation.records import from_record
 from factorbox.recommender import Recommender
 from factorbox.report.inputs import CurvePoint, ReportInputs
@@ -37,7 +37,7 @@ def measured_inputs(model: Recommender, evaluated: Evaluated, *, data: Path) -> 
     Parameters
     ----------
     evaluated
-        What `factorbox.evaluating.evaluate_on` found.
+        What `factorbox.commands.evaluate.evaluate_on` found.
     data
         Where those data are.
     """

@@ -9,7 +9,7 @@ import pytest
 from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Estimate, Evaluation
 from factorbox.evaluation.metrics import METRICS
-from factorbox.gate import GateOptions, objective, require_objective
+from factorbox.training.gate import GateOptions, objective, require_objective
 
 EVALUATION = Evaluation(
     k=10,

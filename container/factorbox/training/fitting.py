@@ -12,9 +12,9 @@ import torch
 from factorbox.contract.log_lines import line
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, PlatformError
-from factorbox.job import Job
 from factorbox.models.base import Device, Epoch, Factors, Watch
 from factorbox.report.inputs import CurvePoint
+from factorbox.training.job import Job
 
 _logger = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Evaluation
 from factorbox.evaluation.measuring import evaluate
 from factorbox.evaluation.metrics import METRICS
-from factorbox.fitting import Fitting
-from factorbox.hold_out import HoldOut, hold_out
-from factorbox.job import Job
 from factorbox.models.base import Factors
 from factorbox.report.inputs import CurvePoint
-from factorbox.validation import Progress, measure_of, rated_by_config
+from factorbox.training.epoch_measures import Progress, measure_of, rated_by_config
+from factorbox.training.fitting import Fitting
+from factorbox.training.hold_out import HoldOut, hold_out
+from factorbox.training.job import Job
 
 _logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from factorbox.data.outside import OutsidePairs
 from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
 from factorbox.evaluation.metrics import METRICS
-from factorbox.fitting import Fitting
-from factorbox.job import Job, read_job
-from factorbox.measured_training import Fitted, Measured, MeasuredTraining
 from factorbox.models.base import Epoch, Factors, Watch
 from factorbox.models.sampled import BPR
+from factorbox.training.fitting import Fitting
+from factorbox.training.job import Job, read_job
+from factorbox.training.measured_training import Fitted, Measured, MeasuredTraining
 from support import interactions_from_rows
 
 DATA = interactions_from_rows([[user % 7, 7 + user % 5, 12 + user % 3] for user in range(60)], n_items=15)
@@ -98,7 +98,7 @@ class Best:
 
 @pytest.fixture(autouse=True)
 def _fourth_epoch_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorbox.measured_training.measure_of", lambda *_, **__: Best(4))
+    monkeypatch.setattr("factorbox.training.measured_training.measure_of", lambda *_, **__: Best(4))
 
 
 def fit(

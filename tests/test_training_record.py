@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from factorbox.errors import AlgorithmError
 from factorbox.manifest import write_manifest
-from factorbox.recording import MOST_POINTS, RECORDS, holds_sound_records, recorded
+from factorbox.training_record import MOST_POINTS, RECORDS, holds_sound_records, recorded
 
 numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats())
 values = st.recursive(

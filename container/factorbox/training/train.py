@@ -17,13 +17,13 @@ from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import JobStopped, StopSignal
 from factorbox.errors import FactorboxError, UserError
 from factorbox.evaluation.records import as_record
-from factorbox.fitting import Fitting
-from factorbox.measured_training import Fitted, Measured, MeasuredTraining
-from factorbox.preparing import Prepared, prepare
 from factorbox.recommender import Recommender
 from factorbox.report.inputs import ReportInputs
 from factorbox.report.writing import remove_report, write_failed_report, write_report
-from factorbox.requests_for_all import remove_requests, write_requests
+from factorbox.training.fitting import Fitting
+from factorbox.training.measured_training import Fitted, Measured, MeasuredTraining
+from factorbox.training.preparing import Prepared, prepare
+from factorbox.training.requests_for_all import remove_requests, write_requests
 from factorbox.writing import partial_folder
 
 _logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""What `python -m factorbox` does with a trained model."""

@@ -1,0 +1,1 @@
+"""The command `train`: from hyperparameters and data to a measured model, its requests and its report."""
