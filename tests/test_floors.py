@@ -36,7 +36,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 def part_of(name: str) -> str:
     """Return the part that a module of the package, or a name in its `__init__`, belongs to."""
     part = (*name.split("."), "")[1]
-    return part if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists() else "__init__"
+    return part if part and ((PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()) else "__init__"
 
 
 def imported(path: Path) -> set[str]:
