@@ -164,7 +164,7 @@ def test_the_hold_out_and_the_gate_belong_to_the_job_and_are_checked_at_once() -
         ({"validation": "random", "validation_fraction": "0.6"}, r"validation_fraction='0\.6' is out of range"),
         ({"validation": "weekly"}, "validation='weekly' is out of range: give a value that is one of random, strat"),
         ({"validation_users": "0"}, "validation_users='0' is out of range"),
-        ({"validation": "none", "beat_popularity": "true"}, "beat_popularity=true cannot be judged with validation=no"),
+        ({"validation": "none", "beat_popularity": "true"}, "beat_popularity=true cannot be judged: validation=none"),
         ({"min_metric": "rmse<=1"}, "min_metric=rmse<=1 needs a model of ratings, and this one ranks only"),
         ({"_tuning_objective_metric": "validation:mae"}, "the tuning objective validation:mae needs a model of rat"),
         (

@@ -270,7 +270,7 @@ def test_a_stop_before_the_last_training_is_worth_anything_keeps_the_measured_mo
     )
     assert tuple(fitted.factors.user_factors[0]) == kept
     assert fitted.unlearned is not None and not fitted.has_learned_all
-    assert "the measured model is kept" in caplog.text
+    assert "before it had learned from the 18 held-out interactions: the measured model is kept" in caplog.text
 
 
 def test_a_stop_between_warm_epochs_keeps_what_has_learned_from_all(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,6 +283,23 @@ def test_a_stop_between_warm_epochs_keeps_what_has_learned_from_all(caplog: pyte
     )
     assert tuple(fitted.factors.user_factors[0]) == (10, PAIRS)
     assert fitted.unlearned is None
+    assert "stopped early: 1 of 3 epochs with all interactions" in caplog.messages
+    assert fitted.about.endswith("Training then went on with them for 1 of 3 epochs, so this model has seen them.")
+
+
+def test_a_tuning_job_by_what_cannot_be_measured_is_refused_before_training() -> None:
+    algorithm = Scripted()
+    with pytest.raises(UserError, match="the tuning objective validation:ndcg@10 is never logged by this job, since"):
+        fit(algorithm, _tuning_objective_metric="validation:ndcg@10")
+    assert algorithm.fits == []
+
+
+def test_the_log_says_on_how_many_users_the_epochs_are_measured(caplog: pytest.LogCaptureFixture) -> None:
+    fit(Scripted(), epochs="1", validation="random")
+    assert not any("epochs are measured on" in message for message in caplog.messages)
+    # Half of all interactions: more users than the stand-in measures.
+    fit(Scripted(), epochs="1", validation="random", validation_fraction="0.5")
+    assert re.search(r"the epochs are measured on 17 of the [2-6]\d users", caplog.text)
 
 
 def test_a_gate_that_cannot_be_judged_is_refused_before_training() -> None:

@@ -97,3 +97,6 @@ RATING_METRICS = (
 
 METRICS = (*ranking_metrics_at(K), *RATING_METRICS)
 """All that a training job may report."""
+
+LOSS = "validation:loss"
+"""What a model of ratings minimises, on held-out ratings: logged each epoch, and the objective of `patience`."""

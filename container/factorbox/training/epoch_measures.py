@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from factorbox.data.splits import drawn_users
 from factorbox.evaluation.held_out import HeldOutRankings, HeldOutRatings, RatedBy, rated_by
-from factorbox.evaluation.metrics import K
+from factorbox.evaluation.metrics import LOSS, K
 from factorbox.evaluation.rating import rating_metrics, shown_ratings
 from factorbox.models.base import Algorithm, Epoch, Factors, Link
 from factorbox.training.hold_out import HoldOut
@@ -72,7 +72,7 @@ class RatingMeasure:
     `validation:mae` compare the scores of answers with ratings, for σ with the labels 0 and 1.
     """
 
-    objective = "validation:loss"
+    objective = LOSS
     larger_is_better = False
 
     def __init__(self, hold_out: HoldOut, *, rated: RatedBy) -> None:
@@ -85,7 +85,7 @@ class RatingMeasure:
         x, observed = self._ratings.x(factors), self._ratings.observed
         metrics = rating_metrics(shown_ratings(x, link=self._link), observed)
         return {
-            "validation:loss": float(_losses(x, observed, link=self._link).mean()),
+            LOSS: float(_losses(x, observed, link=self._link).mean()),
             "validation:rmse": metrics.rmse,
             "validation:mae": metrics.mae,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from factorbox.contract.hyperparameters import shown
 from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Estimate, Evaluation
-from factorbox.evaluation.metrics import METRICS, Metric
+from factorbox.evaluation.metrics import LOSS, METRICS, Metric
 from factorbox.options import check_ranges, option
 
 _CONDITION = re.compile(r"\s*([^\s<>=,]+)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 _EXAMPLE = "validation:ndcg@10>=0.20"
+_ROUNDING = 1e-9
 _BY_NAME: Mapping[str, Metric] = {metric.log_name: metric for metric in METRICS}
 
 
@@ -65,7 +67,7 @@ class GateOptions:
     def failures(self, evaluation: Evaluation, *, predicts_ratings: bool) -> tuple[str, ...]:
         """Return each condition that a model does not meet, with the figures; none where it may be published."""
         failed = [
-            f"{_figure(condition.metric, evaluation)} is not {condition.sign} {condition.limit:g}"
+            f"{_figure(condition.metric, evaluation)} is not {condition.sign} {condition.limit:.10g}"
             for condition in self.conditions()
             if not condition.is_met(evaluation)
         ]
@@ -90,12 +92,13 @@ class Condition:
         if estimate is None:
             return False
         value = estimate.value
-        if self.sign.startswith(">"):
-            return value > self.limit or (self.sign == ">=" and value == self.limit)
-        return value < self.limit or (self.sign == "<=" and value == self.limit)
+        if self.sign in (">=", "<=") and math.isclose(value, self.limit, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+            # A mean of tenths, say, is off by a rounding from the number that stands for it.
+            return True
+        return value > self.limit if self.sign.startswith(">") else value < self.limit
 
 
-def objective(*, predicts_ratings: bool) -> Metric:
+def objective(*, predicts_ratings: bool = False) -> Metric:
     """Return the metric by which one model is better than another."""
     return next(metric for metric in METRICS if metric.kind == ("rating" if predicts_ratings else "ranking"))
 
@@ -115,23 +118,32 @@ def require_kind(metric: Metric, *, asked_by: str, predicts_ratings: bool) -> No
         )
 
 
-def require_objective(name: str, *, predicts_ratings: bool, measures: bool) -> None:
+def require_objective(name: str | None, *, predicts_ratings: bool, unmeasured: str | None) -> None:
     """Refuse at once the objective of a tuning job that this job will never log.
 
     Names that are not ours are not judged: a metric definition may be called anything.
 
+    Parameters
+    ----------
+    name
+        The objective; None without a tuning job.
+    unmeasured
+        Why nothing is measured; None where something is.
+
     Raises
     ------
     UserError
-        For a metric of ratings where there are none, and any metric of ours where nothing is held out.
+        For a metric of ratings where there are none, and any metric of ours where nothing is measured.
     """
-    metric = _BY_NAME.get(name)
-    if metric is None:
+    if name is None or (name not in _BY_NAME and name != LOSS):
         return
     asked_by = f"the tuning objective {name}"
-    require_kind(metric, asked_by=asked_by, predicts_ratings=predicts_ratings)
-    if not measures:
-        raise UserError(f"{asked_by} is never logged with validation=none: leave validation out, or tune on train_loss")
+    if name in _BY_NAME:
+        require_kind(_BY_NAME[name], asked_by=asked_by, predicts_ratings=predicts_ratings)
+    elif not predicts_ratings:
+        raise UserError(f"{asked_by} is logged for models of ratings only: tune on {objective().log_name}")
+    if unmeasured is not None:
+        raise UserError(f"{asked_by} is never logged by this job, since {unmeasured}; or tune on train_loss")
 
 
 def _read(text: str) -> Condition:
@@ -150,6 +162,10 @@ def _read(text: str) -> Condition:
     if metric.larger_is_better != sign.startswith(">"):
         better, right = ("larger", ">=") if metric.larger_is_better else ("smaller", "<=")
         raise UserError(f"{asked}: {better} is better for {metric.name}, so write {name}{right}{number}")
+    if metric.kind == "ranking" and not 0 <= limit <= 1:
+        raise UserError(f"{asked} tells nothing: {metric.name} lies between 0 and 1, so write 0.2 for 20%")
+    if not math.isfinite(limit):
+        raise UserError(f"{asked}: {shown(number)} is too large; write a finite number")
     return Condition(metric, sign, limit)
 
 
@@ -157,11 +173,11 @@ def _figure(metric: Metric, evaluation: Evaluation) -> str:
     if metric.name not in evaluation.metrics:
         return f"{metric.log_name}, for which these data have too few items,"
     model, baseline = evaluation.metrics[metric.name], evaluation.baseline[metric.name]
-    beside = f"{metric.baseline.replace('_', ' ')} {baseline.value:.4f}"
-    return f"{metric.log_name}={model.value:.4f}{_interval(model)} beside {beside}{_interval(baseline)}"
+    beside = f"{metric.baseline.replace('_', ' ')} {baseline.value:.4g}"
+    return f"{metric.log_name}={model.value:.4g}{_interval(model)} beside {beside}{_interval(baseline)}"
 
 
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    return f" (95%: {estimate.low:.4f} to {estimate.high:.4f})"
+    return f" (95%: {estimate.low:.4g} to {estimate.high:.4g})"

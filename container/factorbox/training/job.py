@@ -92,6 +92,8 @@ class Job:
     gate: GateOptions
     algorithm: Algorithm
     config: Any
+    tuning_objective: str | None = None
+    """The metric by which a tuning job compares this job with others."""
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return every effective hyperparameter by name, for the log and the manifest."""
@@ -110,17 +112,16 @@ class Job:
         """Whether the model predicts ratings, so that its errors are measured too."""
         return rated_by_config(self.algorithm, self.config) is not None
 
-    def check_metrics(self, *, tuning_objective: Any) -> None:
+    def check_metrics(self) -> None:
         """Raise `UserError` where the gate or a tuning job asks for a metric that this job will not have."""
         self.gate.check_kind(predicts_ratings=self.predicts_ratings)
-        measures = self.hold_out.validation != "none"
-        if self.gate.is_set and not measures:
-            raise UserError(
-                f"{self.gate.as_given} cannot be judged with validation=none, which measures nothing: leave one of them"
-                " out"
-            )
-        if isinstance(tuning_objective, str):
-            require_objective(tuning_objective, predicts_ratings=self.predicts_ratings, measures=measures)
+        self.require_measured("validation=none holds nothing out" if self.hold_out.validation == "none" else None)
+
+    def require_measured(self, unmeasured: str | None) -> None:
+        """Raise `UserError` where nothing is measured, for the reason given, and the gate or a tuning job needs it."""
+        if unmeasured is not None and self.gate.is_set:
+            raise UserError(f"{self.gate.as_given} cannot be judged: {unmeasured}. Change that, or leave the gate out")
+        require_objective(self.tuning_objective, predicts_ratings=self.predicts_ratings, unmeasured=unmeasured)
 
 
 OPTIONS: tuple[type[Any], ...] = (JobOptions, ReadOptions, FilterOptions, HoldOutOptions, GateOptions)
@@ -147,11 +148,16 @@ def read_job(raw: Mapping[str, Any]) -> Job:
         gate=given.take(GateOptions),
         algorithm=algorithm,
         config=given.take(algorithm.config),
+        tuning_objective=_text_or_none(raw.get(TUNING_OBJECTIVE)),
     )
     given.refuse_rest(elsewhere=_of_other_algorithms(algorithm))
     job.filters.for_reading(job.reading)
-    job.check_metrics(tuning_objective=raw.get(TUNING_OBJECTIVE))
+    job.check_metrics()
     return job
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _of_other_algorithms(selected: Algorithm) -> dict[str, str]:

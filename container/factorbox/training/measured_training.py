@@ -127,7 +127,8 @@ class MeasuredTraining:
         """
         held = self._held_out(interactions, outside)
         if isinstance(held, str):
-            self._refuse_unmeasured(held)
+            # A model of which nobody can say whether it may be published is not worth its training.
+            self._job.require_measured(held)
             started = time.perf_counter()
             factors, curve = self.fitting.fit(interactions)
             self.fitting.report_end(factors, cut=False)
@@ -166,19 +167,29 @@ class MeasuredTraining:
         factors = self._refitted(measured, interactions)
         if factors is None:
             _logger.warning(
-                "the job was told to stop while it trained anew: the measured model is kept, which has not learned from"
-                " the %d held-out interactions",
+                "the job was told to stop before it had learned from the %d held-out interactions: the measured model"
+                " is kept",
                 len(held.held_out),
             )
             return kept
+        made, asked = factors.epochs - measured.factors.epochs, self._warm_epochs
+        cut = f" for {made} of {asked} epochs" if asked is not None and made < asked and not factors.converged else ""
+        if cut:
+            _logger.warning("stopped early: %d of %d epochs with all interactions", made, asked)
         return Fitted(
             factors,
             interactions,
             None,
-            f"{measured.about} Training then went on with them, so this model has seen them.",
+            f"{measured.about} Training then went on with them{cut}, so this model has seen them.",
             has_learned_all=True,
             seconds={"refit": time.perf_counter() - started},
         )
+
+    @property
+    def _warm_epochs(self) -> int | None:
+        """Epochs that finish a measured model; None where it is trained anew."""
+        warm = self._job.algorithm.warm_epochs
+        return None if warm is None else min(warm, self.fitting.epochs)
 
     @property
     def _job(self) -> Job:
@@ -202,11 +213,6 @@ class MeasuredTraining:
                 return f"without the held-out interactions, {error}"
         return held
 
-    def _refuse_unmeasured(self, why: str) -> None:
-        """Refuse to train a model that nobody can say of whether it may be published."""
-        if self._job.gate.is_set:
-            raise UserError(f"{self._job.gate.as_given} cannot be judged: {why}; or leave the gate out")
-
     def _measured_by(self, held: HoldOut) -> Measured:
         job, started = self._job, time.perf_counter()
         progress = Progress(
@@ -219,6 +225,8 @@ class MeasuredTraining:
             ),
             patience=job.hold_out.patience,
         )
+        if progress.n_users < len(held.users):
+            _logger.info("the epochs are measured on %d of the %d users", progress.n_users, len(held.users))
         factors, curve = self.fitting.fit(held.training, is_over=lambda: progress.is_over, measured=progress.add)
         self._log_best(progress)
         self.fitting.report_end(factors, cut=progress.is_over)
@@ -254,9 +262,8 @@ class MeasuredTraining:
     def _refitted(self, measured: Measured, interactions: Interactions) -> Factors | None:
         """Train on all interactions; None where the job was told to stop before that was worth anything."""
         algorithm, config, before = self._job.algorithm, self._job.config, measured.factors.epochs
-        warm = algorithm.warm_epochs
+        warm = self._warm_epochs
         if warm is not None:
-            warm = min(warm, self.fitting.epochs)
             _logger.info("training goes on with all interactions: %d epochs", warm)
             factors, _ = self.fitting.fit(
                 interactions,

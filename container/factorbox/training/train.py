@@ -17,6 +17,7 @@ from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import JobStopped, StopSignal
 from factorbox.errors import FactorboxError, UserError
 from factorbox.evaluation.records import as_record
+from factorbox.manifest import MANIFEST
 from factorbox.recommender import Recommender
 from factorbox.report.inputs import ReportInputs
 from factorbox.report.writing import remove_report, write_failed_report, write_report
@@ -114,19 +115,23 @@ def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, secon
     failures = job.gate.failures(measured.evaluation, predicts_ratings=job.predicts_ratings)
     if not failures:
         return
-    # Where a model has room; it is gone when this is over.
-    with partial_folder(paths.model) as folder:
-        fitted = Fitted(
-            measured.factors,
-            prepared.interactions if measured.hold_out is None else measured.hold_out.training,
-            None,
-            f"{measured.about} It did not pass the publish gate and was not saved.",
-        )
-        _save(folder / "model", prepared, measured, fitted)
-        _report(paths, prepared, measured, fitted, model=folder / "model", seconds=seconds)
+    fitted = Fitted(
+        measured.factors,
+        prepared.interactions if measured.hold_out is None else measured.hold_out.training,
+        None,
+        f"{measured.about} It did not pass the publish gate and was not saved.",
+    )
+    try:
+        # Where a model has room; it is gone when this is over.
+        with partial_folder(paths.model) as folder:
+            _save(folder / "model", prepared, measured, fitted)
+            _report(paths, prepared, measured, fitted, model=folder / "model", seconds=seconds)
+    except (FactorboxError, OSError) as error:
+        _logger.error("there is no report: %s", error)
+    earlier = "; the model in the folder is of an earlier job" if (paths.model / MANIFEST).exists() else ""
     raise UserError(
-        f"the model did not pass the publish gate {job.gate.as_given}, and was not saved: {'; '.join(failures)}. See"
-        " report.html in the job's output for more, then change hyperparameters, data or the gate"
+        "the model did not pass the publish gate and was not saved (report.html in the job's output tells more; change"
+        f" hyperparameters, data or the gate{earlier}): {'; '.join(failures)}"
     )
 
 
@@ -186,6 +191,9 @@ def _report(
             seconds=seconds,
         )
         write_report(paths.output_data, inputs)
+    except FactorboxError as error:
+        _logger.error("there is no report: %s", error)
+        write_failed_report(paths.output_data, why=str(error))
     except Exception as error:
         _logger.exception("there is no report: %s", error)
         write_failed_report(paths.output_data, why=f"{type(error).__name__}: {error}")
