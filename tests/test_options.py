@@ -40,6 +40,15 @@ def test_a_value_out_of_range_is_refused_by_name(values: dict[str, object]) -> N
         Sample(**values)  # type: ignore[arg-type]
 
 
+def test_a_number_without_a_range_is_finite_all_the_same() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Unbounded:
+        number: float = option(1.0, "Any number.")
+
+    with pytest.raises(UserError, match=r"^number=nan is out of range: give a value that is a finite number$"):
+        options_of(Unbounded)["number"].check(float("nan"))
+
+
 def test_bounds_are_inclusive_and_above_is_not() -> None:
     assert Sample(whole=1, real=1e-9).whole == 1
     assert Sample(whole=100_000, word="b").word == "b"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,10 @@ training held out or, where DATA is given, by interactions that it was not train
 _DEFINITIONS = """\
 Print what SageMaker is to find in the log of a training job, as JSON: the value of MetricDefinitions in
 create_training_job, or with --objectives what a tuning job may optimise, the best choice first.
+
+Every job that measures its model logs the metrics of rankings and the values of most_popular beside them. One whose
+model predicts ratings logs validation:loss, validation:rmse, validation:mae and those of mean_ratings too: choose rmse
+or mae as an objective for such a model alone. A job with validation=none has train_loss only.
 """
 _MODEL_HELP = "a folder, a model.tar.gz, or an s3:// URI of either"
 _DATA_HELP = "a CSV or Parquet file, or a folder of such, with the columns of the training data"
@@ -67,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(asked.run(asked) + "\n")
     except FactorboxError as error:
         sys.stderr.write(f"factorbox: {error}\n")
+        return 2
+    except MemoryError:
+        sys.stderr.write("factorbox: there is too little memory for this: ask for less, or take a larger machine\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("factorbox: interrupted\n")
@@ -152,8 +160,11 @@ def _add_data_options(command: argparse.ArgumentParser) -> None:
 
 
 def _folder(text: str) -> Path:
-    """Read the name of a folder."""
-    return _named(text, what="folder")
+    """Read the name of a folder, which need not be there."""
+    folder = _named(text, what="folder")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise argparse.ArgumentTypeError(f"{text} is a file: give a folder")
+    return folder
 
 
 def _path(text: str) -> Path:

@@ -55,7 +55,8 @@ class Option:
             bad |= self.maximum is not None and value > self.maximum
             bad |= self.above is not None and value <= self.above
         if bad:
-            raise UserError(f"{self.name}={value!r} is out of range: give a value that is {self.range_text()}")
+            allowed = self.range_text() or "a finite number"
+            raise UserError(f"{self.name}={value!r} is out of range: give a value that is {allowed}")
 
 
 def option(

@@ -13,6 +13,7 @@ from factorbox import artifact
 from factorbox.__main__ import main
 from factorbox.commands.evaluate import Evaluated, evaluate_on
 from factorbox.data.columns import ReadOptions
+from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
 from factorbox.models import ALGORITHMS
 from factorbox.options import options_of
@@ -68,6 +69,47 @@ def test_k_is_the_length_of_the_rankings(films: Recommender, tmp_path: Path) -> 
     found = measured(films, tmp_path, OUTSIDE, k=1)
     assert found.evaluation.metrics["recall@1"].value == 0.5
     assert "ndcg@1 " in found.table() and "@10" not in found.table()
+
+
+@pytest.mark.parametrize("k", [11, 10**8, 10**23])
+def test_rankings_longer_than_the_catalogue_are_refused(films: Recommender, tmp_path: Path, k: int) -> None:
+    # Before anything is read: there is no such file.
+    with pytest.raises(UserError, match=rf"^--k {k} is more than the 4 items of the model: give a smaller one$"):
+        evaluate_on(films, tmp_path / "none.csv", k=k, threads=1)
+
+
+def test_the_usual_length_goes_with_a_smaller_catalogue(films: Recommender, tmp_path: Path) -> None:
+    assert measured(films, tmp_path, OUTSIDE, k=10).evaluation.metrics["precision@10"].value == 0.1
+
+
+def test_any_number_of_users_may_be_allowed(films: Recommender, tmp_path: Path) -> None:
+    assert measured(films, tmp_path, OUTSIDE, most_users=10**23).evaluation.users == 2
+
+
+@pytest.mark.parametrize(
+    ("held_out", "words"),
+    [
+        ([(0, 2)], "1 of them was held out in the training of the model."),
+        ([(0, 2), (1, 0), (2, 3)], "All of them were held out in the training of the model."),
+        ([(1, 0)], None),
+    ],
+)
+def test_pairs_that_training_held_out_are_measured_and_counted(
+    tmp_path: Path, held_out: list[tuple[int, int]], words: str | None
+) -> None:
+    users, items = zip(*held_out, strict=True)
+    pairs = Pairs(np.array(users), np.array(items, dtype=np.int32), np.ones(len(users), dtype=np.float32))
+    found = measured(factorbox.load(save_films(tmp_path / "model", held_out=pairs)), tmp_path, OUTSIDE)
+    assert found.evaluation.pairs == 2
+    assert found.record()["held_out_in_training"] == sum(pair in [(0, 2), (2, 3)] for pair in held_out)
+    assert [line for line in found.summary.splitlines() if "held out" in line] == ([words] if words else [])
+
+
+def test_one_pair_alone_that_training_held_out_is_spoken_of_as_one(tmp_path: Path) -> None:
+    pairs = Pairs(np.array([2]), np.array([3], dtype=np.int32), np.ones(1, dtype=np.float32))
+    model = factorbox.load(save_films(tmp_path / "model", held_out=pairs))
+    found = measured(model, tmp_path, "viewer,item\ncleo,diva\n")
+    assert found.summary == "1 interaction of 1 user.\nIt was held out in the training of the model."
 
 
 def test_the_table_shows_each_metric_beside_its_baseline(films: Recommender, tmp_path: Path) -> None:
@@ -226,6 +268,18 @@ def test_bad_arguments_exit_with_2(arguments: list[str], capsys: pytest.CaptureF
         main(["evaluate", *arguments])
     assert exit.value.code == 2
     assert "usage: python -m factorbox evaluate" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_sentence_and_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*_: Any, **__: Any) -> Evaluated:
+        raise MemoryError
+
+    model = save_films(tmp_path / "model")
+    monkeypatch.setattr("factorbox.commands.evaluate.evaluate_on", greedy)
+    assert main(["evaluate", str(model), "data.csv"]) == 2
+    assert capsys.readouterr().err.startswith("factorbox: there is too little memory for this: ask for less")
 
 
 def test_what_is_refused_is_one_sentence_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

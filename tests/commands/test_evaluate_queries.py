@@ -53,6 +53,7 @@ def test_each_query_and_the_mean_are_those_of_a_hand_worked_case(films: Recommen
                 "relevant": 1,
                 "unknown_history": 0,
                 "unknown_relevant": 0,
+                "like_everybody": False,
             },
             {
                 "line": 2,
@@ -68,6 +69,7 @@ def test_each_query_and_the_mean_are_those_of_a_hand_worked_case(films: Recommen
                 "relevant": 2,
                 "unknown_history": 0,
                 "unknown_relevant": 0,
+                "like_everybody": False,
             },
         ],
         "mean": {
@@ -139,6 +141,38 @@ def test_blank_lines_and_windows_lines_do_not_matter(films: Recommender, tmp_pat
     assert [(query.line, query.name) for query in read_queries(path, films)] == [(2, "line 2"), (4, "line 4")]
 
 
+def test_a_byte_order_mark_does_not_matter(films: Recommender, tmp_path: Path) -> None:
+    path = tmp_path / "queries.jsonl"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert [query.history for query in read_queries(path, films)] == [["alien"]]
+
+
+def test_names_are_cleaned_for_the_table_and_kept_in_the_numbers(films: Recommender, tmp_path: Path) -> None:
+    names = ["two\nlines", "\u202eturned", "\u202e", "long " * 99]
+    found = judged(films, tmp_path, *({"name": n, "history": ["charade", "x"], "relevant": ["brazil"]} for n in names))
+    rows = found.table().splitlines()
+    assert [row.split("  ")[0] for row in rows[1:4]] == ["two lines", "turned", "line 3"]
+    assert rows[4].startswith("long long") and "…" in rows[4] and len(rows[4]) < 100
+    assert rows[-1].endswith("(in two lines and 3 more).")
+    assert [query["name"] for query in found.record()["queries"]] == names
+
+
+def test_a_query_of_which_nothing_is_known_says_that_it_is_ranked_as_for_everybody(
+    films: Recommender, tmp_path: Path
+) -> None:
+    known, unknown = ({"history": [item, "zelig"], "relevant": ["brazil"]} for item in ("charade", "ran"))
+    found = judged(films, tmp_path, known, unknown)
+    words = "no known item in its history: ranked as for everybody"
+    assert [row.endswith(words) for row in found.table().splitlines()] == [False, False, True, False, False, False]
+    assert [query["like_everybody"] for query in found.record()["queries"]] == [False, True]
+
+
+@pytest.mark.parametrize("k", [11, 10**8, 10**23])
+def test_rankings_longer_than_the_catalogue_are_refused(films: Recommender, tmp_path: Path, k: int) -> None:
+    with pytest.raises(UserError, match=rf"^--k {k} is more than the 4 items of the model: give a smaller one$"):
+        judged(films, tmp_path, {"history": ["charade"], "relevant": ["brazil"]}, k=k)
+
+
 GOOD = '{"history": ["alien"], "relevant": ["diva"]}'
 
 
@@ -147,7 +181,8 @@ GOOD = '{"history": ["alien"], "relevant": ["diva"]}'
     [
         ("no json", "line 2: is not JSON .*: give an object, such as"),
         ('{"history": NaN}', "line 2: is not JSON .NaN is no JSON value"),
-        ("[1]", r"line 2: \[...\] is no JSON object"),
+        ("[1, 2]", r"line 2: \[1, 2\] is no JSON object"),
+        (f"[{'1,' * 99}1]", r"line 2: \[1,1,.*\.\.\. is no JSON object"),
         ('"x"', 'line 2: "x" is no JSON object'),
         ('{"relevant": ["diva"]}', "line 2: history is missing: give at least one item"),
         ('{"history": ["alien"]}', "line 2: relevant is missing"),

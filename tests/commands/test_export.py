@@ -210,8 +210,10 @@ def test_a_network_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("")
-    assert export(save_films(tmp_path / "model"), tmp_path / "out", format="npy") == 2
-    assert "cannot write to" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit:
+        export(save_films(tmp_path / "model"), tmp_path / "out", format="npy")
+    assert exit.value.code == 2
+    assert f"{tmp_path}/out is a file: give a folder" in capsys.readouterr().err
 
 
 def test_an_empty_folder_name_is_not_the_current_folder(

@@ -99,7 +99,7 @@ def test_other_data_take_the_place_of_what_training_measured(tmp_path: Path) -> 
     inputs = measured_inputs(model, evaluated, data=tmp_path / "week.csv")
     assert inputs.evaluation is evaluated.evaluation
     assert inputs.measured == (
-        "Measured by week.csv, which the model was not trained on: 1 interaction of 1 user."
+        "Measured by those interactions of week.csv that the model was not trained on: 1 interaction of 1 user."
         " Left out: 1 interaction of 1 user that the model does not know."
     )
     assert inputs.held_out is evaluated.outside.pairs
@@ -118,7 +118,7 @@ def test_the_command_writes_both_files(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "week.csv").write_text(OUTSIDE)
     command = ["report", str(tmp_path / "model"), str(tmp_path / "week.csv"), "--users", "1", "--output", str(out)]
     assert main(command) == 0
-    assert "Measured by week.csv" in capsys.readouterr().out
+    assert "Measured by those interactions of week.csv" in capsys.readouterr().out
     numbers = json.loads((out / "report.json").read_text())
     assert "week.csv" in json.dumps(numbers["quality"])
 
@@ -135,7 +135,11 @@ def test_without_an_output_the_report_is_in_a_folder_of_that_name(
 def test_a_report_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(save_films(tmp_path / "model"))
     (tmp_path / "file").touch()
-    assert main(["report", model, "--output", str(tmp_path / "file")]) == 2
+    with pytest.raises(SystemExit) as exit:
+        main(["report", model, "--output", str(tmp_path / "file")])
+    assert exit.value.code == 2
+    assert f"{tmp_path}/file is a file: give a folder" in capsys.readouterr().err
+    assert main(["report", model, "--output", str(tmp_path / "file/below")]) == 2
     assert "cannot write to" in capsys.readouterr().err
     assert main(["report", model, str(tmp_path / "none.csv"), "--output", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()

@@ -398,3 +398,31 @@ def test_file_names_of_any_bytes_are_shown_as_text(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\n.csv")).write_text("user,item\n,b\n")
     message = refusal(tmp_path)
     assert "\n" not in message and message.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        # What only the strict parser sees, and what the fast one finds itself.
+        ("user,item,rating\n,p,1\n", "bad user '' in {}, line 2, column 'user'"),
+        ("user,rating\na,1\n", "no item column in {}, line 1"),
+    ],
+)
+def test_where_there_are_other_channels_errors_name_that_of_a_file(tmp_path: Path, row: str, fault: str) -> None:
+    folder = write(tmp_path / "validation" / "x", a_csv=row).parent
+    for with_folder, place in ((False, "x/a.csv"), (True, "validation/x/a.csv")):
+        with pytest.raises(UserError) as caught:
+            read_interactions(folder, options=ReadOptions(), with_folder=with_folder)
+        assert str(caught.value).startswith(fault.format(place))
+        # A file by itself is of no channel.
+        with pytest.raises(UserError) as caught:
+            read_interactions(folder / "x" / "a.csv", options=ReadOptions(), with_folder=with_folder)
+        assert str(caught.value).startswith(fault.format("a.csv"))
+
+
+def test_errors_name_the_channel_of_a_parquet_file_too(tmp_path: Path) -> None:
+    folder = tmp_path / "validation"
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"user": ["a", None], "item": ["p", "q"]}), folder / "a.parquet")
+    with pytest.raises(UserError, match=r"^bad user 'null' in validation/a\.parquet, row 2, column 'user'"):
+        read_interactions(folder, options=ReadOptions(), with_folder=True)

@@ -118,14 +118,29 @@ def test_stratified_takes_a_share_of_each_user_or_all_that_can_be_spared(
 @given(whole=data, most=st.integers(1, 15), seed=seeds)
 def test_last_takes_the_latest_pair_of_each_user_who_has_two(whole: Interactions, most: int, seed: int) -> None:
     every = pairs_of(whole)
-    mine = {user: whole.items_of(user).tolist() for user in range(whole.n_users)}
-    # By time, and then by item.
-    expected = {
-        user: max((every[user, item][1], item) for item in items)[1] for user, items in mine.items() if len(items) >= 2
-    }
+    latest: dict[int, set[int]] = {}
+    for user in range(whole.n_users):
+        times = {item: every[user, item][1] for item in whole.items_of(user).tolist()}
+        if len(times) >= 2:
+            latest[user] = {item for item, time in times.items() if time == max(times.values())}
     split = split_of(whole, method="last", users=most, seed=seed)
-    assert len(split.users) == min(most, len(expected))
-    assert held_out_of(split) == [(user, expected[user]) for user in split.users.tolist()]
+    assert len(split.users) == min(most, len(latest))
+    held_out = held_out_of(split)
+    assert [user for user, _ in held_out] == split.users.tolist()
+    assert all(item in latest[user] for user, item in held_out)
+    assert split.tied_users == sum(len(latest[user]) > 1 for user in split.users.tolist())
+
+
+def test_of_several_at_the_latest_moment_each_is_as_likely_to_be_the_last() -> None:
+    # Of eight items the first is from before, and the last seven are from one moment.
+    whole = timed([set(range(8))] * 400, [0, 5, 5, 5, 5, 5, 5, 5])
+    split = split_of(whole, method="last", users=1_000)
+    drawn = np.bincount(split.held_out.item_indices, minlength=8)
+    assert split.tied_users == 400 and drawn[0] == 0
+    # Five standard deviations of a binomial of 400 trials at 1/7.
+    assert np.abs(drawn[1:] - 400 / 7).max() < 35
+    other = split_of(whole, method="last", users=1_000, seed=1)
+    assert other.held_out.item_indices.tolist() != split.held_out.item_indices.tolist()
 
 
 @given(whole=data, fraction=st.floats(0.01, 0.9), most=st.integers(1, 15), seed=seeds)
@@ -203,6 +218,7 @@ def test_a_user_alone_keeps_all_for_the_items_unless_it_is_the_last_that_counts(
     whole = timed([set(range(8))], list(range(8)))
     for method in ("random", "stratified"):
         assert len(split_of(whole, method=method).held_out) == 0
+    assert split_of(whole, method="last").tied_users == 0
     assert held_out_of(split_of(whole, method="last")) == [(0, 7)]
     cut = split_of(whole, method="chronological", fraction=0.25)
     assert (held_out_of(cut), cut.users.tolist()) == ([(0, 6), (0, 7)], [0])
@@ -246,11 +262,12 @@ def test_methods_are_known_by_name() -> None:
         as_method("Random")
 
 
+@pytest.mark.parametrize("moments", [1, 10**15])
 @pytest.mark.parametrize("most_users", [500, 10_000])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_memory_of_a_split_is_estimated(method: Method, most_users: int) -> None:
+def test_the_memory_of_a_split_is_estimated(method: Method, most_users: int, moments: int) -> None:
     plain = clustered_interactions(np.random.default_rng(0), n_users=5_000, n_items=200)
-    times = np.random.default_rng(1).integers(0, 10**15, plain.n_pairs)
+    times = np.random.default_rng(1).integers(0, moments, plain.n_pairs)
     whole = Interactions(plain.user_ids, plain.item_ids, plain.indptr, plain.item_indices, plain.weights, times=times)
     options: Any = {"method": method, "fraction": 0.5, "most_users": most_users, "random_state": 0}
     # The first time, kernels are compiled.

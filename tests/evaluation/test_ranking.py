@@ -44,6 +44,19 @@ def test_one_user_computed_by_hand() -> None:
     assert metrics.hit_rate == 1
 
 
+@pytest.mark.parametrize("k", [100, 10**9, 10**23])
+def test_a_k_beyond_every_ranking_costs_no_memory_and_stays_the_denominator(k: int) -> None:
+    # Five items are relevant, and the ranking ends after two of them.
+    metrics = ranking_metrics(
+        np.array([[7, 1, NO_ITEM]]), user_indices=np.array([0]), relevant=relevant_sets([{7, 1, 30, 40, 50}]), k=k
+    )
+    assert metrics.precision == pytest.approx(2 / k, rel=1e-12, abs=0)
+    assert (metrics.k, metrics.recall, metrics.mrr) == (k, 2 / 5, 1)
+    discounts = [1 / math.log2(position + 1) for position in range(1, 6)]
+    assert metrics.ndcg == pytest.approx(sum(discounts[:2]) / sum(discounts))
+    assert metrics.map == metrics.map_min == pytest.approx((1 / 1 + 2 / 2) / 5)
+
+
 def test_the_reciprocal_rank_is_that_of_the_first_hit() -> None:
     relevant = relevant_sets([{2, 3}, {9}])
     rows = np.array([[0, 1, 2, 3], [0, 1, 2, 3]])

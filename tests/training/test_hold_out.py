@@ -93,11 +93,20 @@ def test_what_goes_by_time_holds_the_latest_out(method: str) -> None:
     assert found.held_out.item_indices.tolist() == whole.item_indices[of_user == 9].tolist()
 
 
-def test_where_nobody_can_be_measured_the_reason_names_a_remedy(caplog: pytest.LogCaptureFixture) -> None:
-    found = held(interactions_from_rows([[i % 40, i % 40 + 40] for i in range(600)], n_items=80))
-    assert isinstance(found, str)
-    assert found.startswith("no user has five interactions") and "validation=random" in found
-    assert caplog.messages == [f"nothing is measured: {found}"]
+@pytest.mark.parametrize(("share", "warns"), [(0.1, False), (0.11, True)])
+def test_it_is_said_where_many_last_interactions_had_to_be_drawn(
+    share: float, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = data(100)
+    times = np.arange(whole.n_pairs, dtype=np.int64) % 10
+    # All of a user's at one moment, for the first of the users.
+    times[: round(share * 100) * 10] = 0
+    assert isinstance(held(replace(whole, times=times), validation="last"), HoldOut)
+    said = (
+        "the latest moment of 11 of 100 users has several interactions: which of them is the last was drawn; give finer"
+        " times"
+    )
+    assert caplog.messages == [said] * warns
 
 
 def test_an_own_channel_takes_nothing_from_the_training_data() -> None:
@@ -112,6 +121,24 @@ def test_an_own_channel_takes_nothing_from_the_training_data() -> None:
 def test_of_an_own_channel_only_so_many_users_are_measured() -> None:
     found = held(data(), outside=outside_of([(user, 59) for user in range(50)]), validation_users=10)
     assert isinstance(found, HoldOut) and len(found.users) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({}, []),
+        ({"validation_users": 9, "patience": 2}, []),
+        ({"validation_fraction": 0.2}, ["validation_fraction=0.2"]),
+        ({"validation_fraction": 0.3, "refit": False}, ["validation_fraction=0.3", "refit=false"]),
+    ],
+)
+def test_what_has_no_effect_on_an_own_channel_is_said(
+    options: dict[str, Any], given: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(held(data(), outside=outside_of([(3, 59)]), **options), HoldOut)
+    assert caplog.messages == [
+        f"{one} has no effect: the validation channel takes nothing from the training data" for one in given
+    ]
 
 
 def test_an_own_channel_without_a_usable_interaction_measures_nothing() -> None:

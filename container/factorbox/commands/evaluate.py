@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from factorbox.commands.wording import told_of_options
 from factorbox.data.filters import FilterOptions
 from factorbox.data.interactions import Interactions
 from factorbox.data.outside import OutsidePairs, outside_pairs
 from factorbox.data.reading import ReadOptions, read_interactions
-from factorbox.data.splits import drawn_users
+from factorbox.data.splits import Pairs, drawn_users
 from factorbox.errors import UserError
 from factorbox.evaluation.estimates import Estimate, Evaluation
 from factorbox.evaluation.held_out import rated_by
@@ -43,12 +45,16 @@ class Evaluated:
         Users who have such pairs; where there are more than were asked for, some of them were drawn.
     dropped_below_min_rating
         Rows that are below the `min_rating` that the data were read with.
+    held_out_in_training
+        Those of the measured pairs that the training of the model held out, and kept: it has not learned them, but may
+        have been chosen by them.
     """
 
     evaluation: Evaluation
     outside: OutsidePairs
     users_with_pairs: int
     dropped_below_min_rating: int
+    held_out_in_training: int = 0
 
     @property
     def summary(self) -> str:
@@ -56,6 +62,10 @@ class Evaluated:
         outside, users = self.outside, self.evaluation.users
         drawn = f", drawn from {self.users_with_pairs:,}" if users < self.users_with_pairs else ""
         sentences = [f"{_counted(self.evaluation.pairs, 'interaction')} of {_counted(users, 'user')}{drawn}."]
+        if held_out := self.held_out_in_training:
+            everything = "It" if held_out == 1 else "All of them"
+            of_them = everything if held_out == self.evaluation.pairs else f"{held_out:,} of them"
+            sentences.append(f"{of_them} {'was' if held_out == 1 else 'were'} held out in the training of the model.")
         if outside.pairs_of_unknown:
             unknown = ((outside.unknown_users, "user"), (outside.unknown_items, "item"))
             whom = " and ".join(_counted(number, noun) for number, noun in unknown if number)
@@ -88,6 +98,7 @@ class Evaluated:
         return {
             **as_record(self.evaluation),
             "users_with_pairs": self.users_with_pairs,
+            "held_out_in_training": self.held_out_in_training,
             "left_out": {
                 "unknown_users": self.outside.unknown_users,
                 "unknown_items": self.outside.unknown_items,
@@ -126,12 +137,14 @@ def evaluate_on(
     Raises
     ------
     UserError
-        Where the data cannot be read, or the model cannot be measured by them.
+        Where the data cannot be read, or the model cannot be measured by them, or k is more than its items.
     """
+    require_k(k, model=model)
     traits = model.answering.traits
-    read, summary = read_interactions(
-        data, options=_read_options(model, reading or {}), feedback=traits.feedback, threads=threads
-    )
+    with told_of_options(given := reading or {}):
+        read, summary = read_interactions(
+            data, options=_read_options(model, given), feedback=traits.feedback, threads=threads
+        )
     outside = outside_pairs(read, user_ids=model.user_ids, item_ids=model.item_ids, trained=model.history)
     _require_pairs(outside, read, model)
     users = np.unique(outside.pairs.user_indices[model.available[outside.pairs.item_indices]])
@@ -144,19 +157,42 @@ def evaluate_on(
         )
     kept = model.manifest["hyperparameters"]
     seed = int(kept.get("random_state", _SEED))
+    drawn = drawn_users(users, most=most_users, rng=np.random.default_rng(seed))
     evaluation = evaluate(
         model.artifact,
         trained=model.history,
         held_out=outside.pairs,
-        users=drawn_users(users, most=most_users, rng=np.random.default_rng(seed)),
+        users=drawn,
         n_items=len(model.item_ids),
         k=k,
-        rated=rated_by(traits.feedback, traits.link, hyperparameters=model.manifest["hyperparameters"]),
+        rated=rated_by(traits.feedback, traits.link, hyperparameters=kept),
         available=model.available,
         random_state=seed,
         threads=threads,
     )
-    return Evaluated(evaluation, outside, len(users), summary.dropped_below_min_rating)
+    return Evaluated(
+        evaluation,
+        outside,
+        len(users),
+        summary.dropped_below_min_rating,
+        held_out_in_training=_held_out_in_training(model, outside.pairs, users=drawn),
+    )
+
+
+def require_k(k: int, *, model: Recommender) -> None:
+    """Refuse rankings that are longer than any can be; the usual length goes with every model."""
+    n_items = len(model.item_ids)
+    if k > max(n_items, K):
+        raise UserError(f"--k {k} is more than the {_counted(n_items, 'item')} of the model: give a smaller one")
+
+
+def _held_out_in_training(model: Recommender, pairs: Pairs, *, users: NDArray[np.int64]) -> int:
+    """Count the measured pairs that the training of a model held out of what it learned, and kept."""
+    held_out = model.artifact.held_out
+    if held_out is None:
+        return 0
+    measured = np.isin(pairs.user_indices, users) & model.available[pairs.item_indices]
+    return int(np.count_nonzero(held_out.holds(pairs.user_indices[measured], pairs.item_indices[measured])))
 
 
 def _read_options(model: Recommender, given: Mapping[str, Any]) -> ReadOptions:

@@ -8,6 +8,7 @@ model recommends for it; and, where it helps, a `name`::
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,19 +18,22 @@ from typing import Any
 
 import numpy as np
 
+from factorbox.commands.evaluate import require_k
 from factorbox.errors import PlatformError, UserError
 from factorbox.evaluation.popularity import Popularity
 from factorbox.evaluation.ranking import Relevant, UserMetrics, top_items_matrix, user_metrics
 from factorbox.recommend.lists import Lists
 from factorbox.recommend.queries import History, Query
 from factorbox.recommender import Recommender
+from factorbox.report.labels import shortened
 from factorbox.serving.fields import BadValueError, Id, Ids, Kind, Likings
-from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, quoted
+from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, quoted, raw_text
 
 _FIELDS: Mapping[str, Kind] = {"name": Id("the query"), "history": Likings(), "relevant": Ids()}
 _EXAMPLE = '{"name": "a horror fan", "history": ["219", "448"], "relevant": ["200", "185"]}'
 _SHOWN = ("precision", "recall", "ndcg")
 _BLOCK_QUERIES = 1024
+_LIKE_EVERYBODY = "no known item in its history: ranked as for everybody"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class JudgedQuery:
     line
         Its number in the file, from 1.
     name
-        What tables call it: its own name, or its line.
+        Its own name, or its line.
     history
         What the user is folded in from; never recommended again.
     relevant
@@ -52,6 +56,11 @@ class JudgedQuery:
     name: str
     history: History
     relevant: Sequence[str]
+
+    @property
+    def label(self) -> str:
+        """What tables call it: its name on one line, without what cannot be printed."""
+        return shortened(self.name) or f"line {self.line}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +74,8 @@ class JudgedQueries:
     unknown_history, unknown_relevant
         For each query, how many ids the model does not know: those of the history are ignored, those of the relevant
         items are missed.
+    like_everybody
+        For each query, whether the model knows nothing of its history, so that it ranks as for the mean user.
     model, most_popular
         Metrics of each query.
     """
@@ -72,6 +83,7 @@ class JudgedQueries:
     queries: Sequence[JudgedQuery]
     unknown_history: Sequence[int]
     unknown_relevant: Sequence[int]
+    like_everybody: Sequence[bool]
     model: UserMetrics
     most_popular: UserMetrics
 
@@ -79,13 +91,15 @@ class JudgedQueries:
         """Return the metrics of each query and their means as a table of text."""
         k = self.model.k
         rows = [("query", *(f"{name}@{k}" for name in _SHOWN))]
-        rows += [(query.name, *_texts(self.model, at)) for at, query in enumerate(self.queries)]
+        rows += [(query.label, *_texts(self.model, at)) for at, query in enumerate(self.queries)]
         rows += [("mean", *_texts(self.model, None)), ("mean of most popular", *_texts(self.most_popular, None))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(text.rjust(width) if at else text.ljust(width) for at, (text, width) in enumerate(cells))
             for cells in (list(zip(row, widths, strict=True)) for row in rows)
         ]
+        for at, alike in enumerate(self.like_everybody, start=1):
+            lines[at] += f"  {_LIKE_EVERYBODY}" if alike else ""
         return "\n".join([*lines, *self._unknown()])
 
     def _unknown(self) -> Iterator[str]:
@@ -94,7 +108,7 @@ class JudgedQueries:
             (self.unknown_relevant, "relevant", "counted as missed"),
         ):
             if total := sum(counts):
-                names = [query.name for query, count in zip(self.queries, counts, strict=True) if count]
+                names = [query.label for query, count in zip(self.queries, counts, strict=True) if count]
                 others = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 ids = "1 id" if total == 1 else f"{total:,} ids"
                 yield f"Not known to the model: {ids} in {place}, {effect} (in {names[0]}{others})."
@@ -112,6 +126,7 @@ class JudgedQueries:
                     "relevant": len(query.relevant),
                     "unknown_history": self.unknown_history[at],
                     "unknown_relevant": self.unknown_relevant[at],
+                    "like_everybody": self.like_everybody[at],
                 }
                 for at, query in enumerate(self.queries)
             ],
@@ -132,11 +147,14 @@ def judge(model: Recommender, queries: Sequence[JudgedQuery], *, k: int) -> Judg
 
     Raises
     ------
+    UserError
+        Where k is more than the items of the model.
     AlgorithmError
         Where a history cannot be folded in.
     """
+    require_k(k, model=model)
     popularity = Popularity.of(model.history.indices, n_items=len(model.item_ids), available=model.available)
-    of_model, of_popularity, ignored = [], [], []
+    of_model, of_popularity, ignored, alike = [], [], [], []
     for start in range(0, len(queries), _BLOCK_QUERIES):
         asked = [Query(history=query.history, top_n=k) for query in queries[start : start + _BLOCK_QUERIES]]
         resolved = model.answering.resolve(asked)
@@ -144,12 +162,14 @@ def judge(model: Recommender, queries: Sequence[JudgedQuery], *, k: int) -> Judg
         of_model.append(top_items_matrix(ranking.indptr, ranking.item_indices, k=k))
         of_popularity.append(popularity.top_items(Lists.of(resolved.given), k=k))
         ignored += [int(count) for count in resolved.ignored]
+        alike += [bool(nobody) for nobody in resolved.nobody]
     relevant, unknown = _relevant(model, queries)
     rows = np.arange(len(queries))
     return JudgedQueries(
         queries=queries,
         unknown_history=ignored,
         unknown_relevant=unknown,
+        like_everybody=alike,
         model=user_metrics(np.concatenate(of_model), user_indices=rows, relevant=relevant, k=k),
         most_popular=user_metrics(np.concatenate(of_popularity), user_indices=rows, relevant=relevant, k=k),
     )
@@ -177,7 +197,7 @@ def read_queries(path: Path, model: Recommender) -> list[JudgedQuery]:
         Where the file cannot be read.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"there is no file {path}: give one with a query a line, such as {_EXAMPLE}") from None
     except OSError as error:
@@ -223,7 +243,7 @@ def _fields(line: bytes) -> JsonFields:
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _BadQueryError(f"is not JSON ({error}): give an object, such as {_EXAMPLE}") from None
     if not isinstance(document, JsonFields):
-        raise _BadQueryError(f"{quoted(as_text(document))} is no JSON object: give one, such as {_EXAMPLE}")
+        raise _BadQueryError(f"{quoted(raw_text(line.strip()))} is no JSON object: give one, such as {_EXAMPLE}")
     if document.repeated is not None:
         raise _BadQueryError(f"{quoted(document.repeated)} is there twice: give each field once")
     return document

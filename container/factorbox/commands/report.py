@@ -44,7 +44,9 @@ def measured_inputs(model: Recommender, evaluated: Evaluated, *, data: Path) -> 
     return ReportInputs(
         model=model,
         evaluation=evaluated.evaluation,
-        measured=f"Measured by {data.name}, which the model was not trained on: {evaluated.summary}".replace("\n", " "),
+        measured=(
+            f"Measured by those interactions of {data.name} that the model was not trained on: {evaluated.summary}"
+        ).replace("\n", " "),
         held_out=evaluated.outside.pairs,
         curve=_curve(model.manifest.get("learning_curve", [])),
     )

@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Literal, cast
@@ -64,7 +64,7 @@ class Source:
     path
         Where it is.
     name
-        Its name relative to the channel, as errors show it.
+        Its name relative to the channel, or with the channel before it, as errors show it.
     alone
         Whether it was given by itself instead of a channel.
     """
@@ -74,7 +74,7 @@ class Source:
     alone: bool = False
 
 
-def channel_files(path: Path) -> list[Source]:
+def channel_files(path: Path, *, with_folder: bool = False) -> list[Source]:
     """List the files of a channel, in any sub-folder, by name.
 
     Those with a leading dot or underscore are skipped. Links are followed, and a folder that several of them lead to
@@ -84,6 +84,8 @@ def channel_files(path: Path) -> list[Source]:
     ----------
     path
         The folder of the channel; or a single file, whatever its name, which is then all there is.
+    with_folder
+        Whether the name of a file begins with that of the folder: another channel may have a file of the same name.
 
     Raises
     ------
@@ -106,6 +108,8 @@ def channel_files(path: Path) -> list[Source]:
     if not is_folder:
         return [Source(path=path, name=_printable(path.name), alone=True)]
     sources, skipped = files_below(path)
+    if with_folder:
+        sources = [replace(source, name=f"{_printable(path.name)}/{source.name}") for source in sources]
     if not sources:
         there = f"only {_listed(skipped)}, which are skipped" if skipped else "nothing"
         raise UserError(f"no data: the channel {path.name!r} holds {there}; put into it {EXPECTED}")

@@ -76,6 +76,7 @@ def read_interactions(
     feedback: Feedback = IMPLICIT,
     threads: int | None = None,
     keep_times: bool = False,
+    with_folder: bool = False,
 ) -> tuple[Interactions, ReadSummary]:
     """Read every CSV and Parquet file of a channel, in any sub-folder, as one data set.
 
@@ -95,6 +96,8 @@ def read_interactions(
         Threads that parse; as many as the process may use, where none are given.
     keep_times
         Whether the interactions have times, where the data have: eight bytes a pair, and more while reading.
+    with_folder
+        Whether errors name the folder of the channel before a file, since another one may have a file of the same name.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def read_interactions(
     PlatformError
         Where a file cannot be read.
     """
-    sources = channel_files(path)
+    sources = channel_files(path, with_folder=with_folder)
     workers = min(threads or len(os.sched_getaffinity(0)), _MAX_THREADS)
     batches: list[Batch] = []
     first_name = ""

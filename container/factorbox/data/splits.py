@@ -53,11 +53,14 @@ class Split:
         All pairs that are not in `training`.
     users
         int64, (measured users,), ascending: those to measure the model by. Each has pairs in both parts.
+    tied_users
+        How many of `users` have several pairs at their latest moment, of which one was drawn; 0 but for `last`.
     """
 
     training: Interactions
     held_out: Pairs
     users: NDArray[np.int64]
+    tied_users: int = 0
 
 
 def as_method(name: str) -> Method:
@@ -102,8 +105,7 @@ def hold_out(
     stratified
         max(1, round(`fraction` · n)) pairs of each of some users, drawn uniformly; n ≥ 5 is the number of the user's.
     last
-        The latest pair of each of some users, who have two or more; of several at that moment the one of the largest
-        item index.
+        The latest pair of each of some users, who have two or more; of several at that moment one, drawn uniformly.
     chronological
         The latest `fraction` of all pairs, whatever their users. Pairs of one moment stay together: the cut is the one
         between two moments, or behind the last, that comes nearest to `fraction`, and the later one of two as near.
@@ -129,6 +131,7 @@ def hold_out(
     """
     rng = np.random.default_rng(random_state)
     counts = interactions.by_user().counts
+    tied_users = 0
     if method == "chronological":
         out = _after_the_cut(require_times(interactions, method=method), fraction=fraction)
         of_user = interactions.count_by_user(out)
@@ -136,7 +139,10 @@ def hold_out(
     else:
         fewest = FEWEST_OF_STRATIFIED if method == "stratified" else 2
         users = drawn_users(np.flatnonzero(counts >= fewest), most=most_users, rng=rng)
-        out = _drawn(interactions, users, method=method, fraction=fraction, rng=rng)
+        if method == "last":
+            out, tied_users = _latest(interactions, users, rng=rng)
+        else:
+            out = _drawn(interactions, users, method=method, fraction=fraction, rng=rng)
         of_user = interactions.count_by_user(out)
         users = users[of_user[users] > 0]
     held_out = Pairs(
@@ -144,7 +150,7 @@ def hold_out(
         item_indices=interactions.item_indices[out],
         weights=interactions.weights[out],
     )
-    return Split(training=interactions.only(~out), held_out=held_out, users=users)
+    return Split(training=interactions.only(~out), held_out=held_out, users=users, tied_users=tied_users)
 
 
 def split_memory(*, users: int, items: int, pairs: int, most_users: int | None = None, times: bool = False) -> int:
@@ -190,18 +196,15 @@ def _drawn(
     theirs = np.flatnonzero(is_theirs)
     counts = counts[users]
     owner = np.repeat(np.arange(len(users)), counts)  # (theirs,)
-    if method == "last":
-        chosen = _latest(require_times(interactions, method=method)[theirs], owner, n_owners=len(users))
+    stays = _kept_for_items(interactions, is_theirs, theirs, rng=rng)
+    if method == "stratified":
+        wanted = np.minimum(np.maximum(np.rint(fraction * counts), 1), counts - 1).astype(np.int64)
+        chosen = _shares(owner, np.flatnonzero(~stays), wanted=wanted, rng=rng)
     else:
-        stays = _kept_for_items(interactions, is_theirs, theirs, rng=rng)
-        if method == "stratified":
-            wanted = np.minimum(np.maximum(np.rint(fraction * counts), 1), counts - 1).astype(np.int64)
-            chosen = _shares(owner, np.flatnonzero(~stays), wanted=wanted, rng=rng)
-        else:
-            _keep_for_users(owner, stays, n_owners=len(users), rng=rng)
-            spare = np.flatnonzero(~stays)
-            most = min(round(fraction * len(theirs)), len(spare))
-            chosen = rng.choice(spare, most, replace=False, shuffle=False)
+        _keep_for_users(owner, stays, n_owners=len(users), rng=rng)
+        spare = np.flatnonzero(~stays)
+        most = min(round(fraction * len(theirs)), len(spare))
+        chosen = rng.choice(spare, most, replace=False, shuffle=False)
     out = np.zeros(interactions.n_pairs, dtype=np.bool_)
     out[theirs[chosen]] = True
     return out
@@ -220,12 +223,23 @@ def _after_the_cut(times: NDArray[np.int64], *, fraction: float) -> NDArray[np.b
     return with_it if takes_it else with_it & (times > moment)
 
 
-def _latest(times: NDArray[np.int64], owner: NDArray[np.int64], *, n_owners: int) -> NDArray[np.int64]:
-    """Return the position of the latest pair of each owner, of several the last; owners ascend.  # (owners,)."""
-    latest = np.full(n_owners, np.iinfo(np.int64).min)
+def _latest(
+    interactions: Interactions, users: NDArray[np.int64], *, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], int]:
+    """Tell which pairs are the latest of some users, and how many of the users have several to draw from."""
+    counts = interactions.by_user().counts
+    theirs = np.flatnonzero(_are_of(users, counts))
+    owner = np.repeat(np.arange(len(users)), counts[users])  # (theirs,)
+    times = require_times(interactions, method="last")[theirs]
+    latest = np.full(len(users), np.iinfo(np.int64).min)
     np.maximum.at(latest, owner, times)
     candidates = np.flatnonzero(times == latest[owner])
-    return _one_each(candidates, owner, groups=n_owners)
+    tied = int(np.count_nonzero(np.bincount(owner[candidates], minlength=len(users)) > 1))
+    # Were the last item always taken, the order of the ids would decide what a model is measured by.
+    rng.shuffle(candidates)
+    out = np.zeros(interactions.n_pairs, dtype=np.bool_)
+    out[theirs[_one_each(candidates, owner, groups=len(users))]] = True
+    return out, tied
 
 
 def _kept_for_items(

@@ -191,24 +191,26 @@ def user_metrics(
             "no user to evaluate has a held-out item: hold out some interactions of users who are in training"
         )
     rel = places_of_hits(top_items[evaluated, :k], user_indices=user_indices[evaluated], relevant=relevant) >= 0
-    # Positions that the matrix does not have are misses.
-    rel = np.pad(rel, ((0, 0), (0, k - rel.shape[1])))  # (users, k)
     n_relevant = n_relevant[evaluated]
-    positions = np.arange(1, k + 1)
+    # Positions that the matrix does not have are misses; those where even a perfect ranking has ended need no place.
+    depth = min(k, max(rel.shape[1], int(n_relevant.max())))
+    rel = np.pad(rel, ((0, 0), (0, depth - rel.shape[1])))  # (users, depth)
+    positions = np.arange(1, depth + 1)
     n_hits = rel.sum(axis=1)
+    n_perfect = np.minimum(n_relevant, depth)  # min(k, |R|)
 
     discounts = 1.0 / np.log2(positions + 1.0)
     # Both sums one position after another: then rounding cannot lift the ratio above 1.
     gain = np.cumsum(rel * discounts, axis=1)[:, -1]
-    ideal = np.cumsum(discounts)[np.minimum(n_relevant, k) - 1]  # (users,)
+    ideal = np.cumsum(discounts)[n_perfect - 1]  # (users,)
     precision_sum = (rel * np.cumsum(rel, axis=1) / positions).sum(axis=1)
     return UserMetrics(
         k=k,
-        precision=n_hits / k,
+        precision=n_hits / float(k),
         recall=n_hits / n_relevant,
         ndcg=gain / ideal,
         map=precision_sum / n_relevant,
-        map_min=precision_sum / np.minimum(n_relevant, k),
+        map_min=precision_sum / n_perfect,
         mrr=(rel / positions).max(axis=1),
         hit_rate=(n_hits > 0).astype(np.float64),
     )

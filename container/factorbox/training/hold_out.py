@@ -16,6 +16,7 @@ from factorbox.data.outside import OutsidePairs
 from factorbox.data.splits import Pairs
 from factorbox.errors import UserError
 from factorbox.options import check_ranges, option
+from factorbox.training.unmeasured import Unmeasured
 
 _logger = logging.getLogger(__name__)
 
@@ -23,11 +24,15 @@ Method = Literal["random", "stratified", "chronological", "last", "channel"]
 """How the held-out pairs were chosen; `channel`: they are a channel of their own."""
 
 DEFAULT_METHOD: Method = "stratified"
+DEFAULT_FRACTION = 0.1
 FEWEST_BY_DEFAULT = 1_000
 """Pairs below which nothing is held out unless the job asks for it."""
 
 _FEWEST = 100
 """Pairs below which nothing is held out in any case."""
+
+_MANY_TIED = 0.1
+"""Share of the users above which it is said that their last interactions are tied."""
 
 _IN_WORDS = {
     "random": "a random {share:.3g}% of the interactions",
@@ -57,7 +62,7 @@ class HoldOutOptions:
         choices=("random", "stratified", "chronological", "last", "none"),
     )
     validation_fraction: float = option(
-        0.1, "Share of the interactions, or of each user's, that is held out.", above=0, maximum=0.5
+        DEFAULT_FRACTION, "Share of the interactions, or of each user's, that is held out.", above=0, maximum=0.5
     )
     validation_users: int = option(
         5_000,
@@ -96,6 +101,15 @@ class HoldOutOptions:
     def needs_times(self) -> bool:
         """Whether the hold-out depends on when things happened."""
         return self.validation in ("chronological", "last")
+
+    @property
+    def without_effect_on_a_channel(self) -> list[str]:
+        """The hyperparameters given that only count where a part of the training data is held out."""
+        changed = {
+            f"validation_fraction={self.validation_fraction:g}": self.validation_fraction != DEFAULT_FRACTION,
+            "refit=false": not self.refit,
+        }
+        return [given for given, is_changed in changed.items() if is_changed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +207,8 @@ def _held_out(
     interactions: Interactions, *, options: HoldOutOptions, outside: OutsidePairs | None, random_state: int
 ) -> HoldOut | str:
     if outside is not None:
+        for given in options.without_effect_on_a_channel:
+            _logger.warning("%s has no effect: the validation channel takes nothing from the training data", given)
         return _of_channel(interactions, outside, most_users=options.validation_users, random_state=random_state)
     if options.validation == "none":
         return "validation=none holds nothing out"
@@ -215,7 +231,20 @@ def _held_out(
         random_state=random_state,
     )
     if not len(split.users):
-        return _NOBODY[method]
+        return Unmeasured(
+            interactions=interactions,
+            method=method,
+            fraction=options.validation_fraction,
+            most_users=options.validation_users,
+            random_state=random_state,
+        ).reason()
+    if split.tied_users > _MANY_TIED * len(split.users):
+        _logger.warning(
+            "the latest moment of %s of %s users has several interactions: which of them is the last was drawn; give"
+            " finer times",
+            f"{split.tied_users:,}",
+            f"{len(split.users):,}",
+        )
     return HoldOut(
         method=method,
         training=split.training,
@@ -223,20 +252,6 @@ def _held_out(
         users=split.users,
         description=_IN_WORDS[method].format(share=100 * options.validation_fraction),
     )
-
-
-_NOBODY = {
-    "random": "no interaction can be held out without taking a user's or an item's only one",
-    "stratified": (
-        "no user has five interactions of which one can be held out without taking an item's only one: set"
-        " validation=random to hold out rows of any users, or give a channel validation"
-    ),
-    "chronological": (
-        "no user has interactions both before and after the cut in time: give a channel validation, or another"
-        " validation"
-    ),
-    "last": "no user has a second interaction",
-}
 
 
 def _of_channel(

@@ -86,7 +86,6 @@ def prepare(paths: Paths) -> Prepared:
     device = _device(job.options.accelerator)
     _logger.info(line(**{name: value for name, value in job.hyperparameters().items() if value is not None}))
     _logger.info(line(processors=threads, accelerator=device))
-
     validation_channel = _validation_channel(paths, job)
     for folder in (paths.model, paths.output_data):
         _check_writable(folder)
@@ -124,6 +123,7 @@ def _read_validation(channel: Path, job: Job, interactions: Interactions, *, thr
         options=job.filters.for_reading(job.reading),
         feedback=job.algorithm.feedback(job.config),
         threads=threads,
+        with_folder=True,
     )
     outside = outside_pairs(
         read, user_ids=interactions.user_ids, item_ids=interactions.item_ids, trained=interactions.by_user()
@@ -133,6 +133,8 @@ def _read_validation(channel: Path, job: Job, interactions: Interactions, *, thr
             validation_channel=channel.name,
             validation_files=summary.files,
             validation_rows=summary.rows,
+            validation_dropped_below_min_rating=summary.dropped_below_min_rating,
+            validation_repeated_rows=summary.repeated_rows,
             usable_pairs=len(outside.pairs),
             unknown_users=outside.unknown_users,
             unknown_items=outside.unknown_items,
@@ -223,12 +225,11 @@ def _device(accelerator: str) -> Device:
 
 
 def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> None:
-    dropped = summary.dropped_below_min_rating
     _logger.info(
         line(
             files=summary.files,
             rows=summary.rows,
-            dropped_below_min_rating=dropped,
+            dropped_below_min_rating=summary.dropped_below_min_rating,
             repeated_rows=summary.repeated_rows,
             pairs=interactions.n_pairs,
             users=interactions.n_users,
