@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from factorbox.report.charts import bar_chart, columns, count, decimal, duration, percent, rounded, size
+from factorbox.report.charts import bar_chart, columns, count, decimal, duration, percent, rounded, safe_text, size
 
 
 def test_columns_hold_json_values_only() -> None:
@@ -18,6 +18,15 @@ def test_texts_that_repeat_are_written_once() -> None:
     data = columns(part=["train", "held out", "train", "train"], title=["a", "b", "c", "a"])["columns"]
     assert data["part"] == {"texts": ["train", "held out"], "codes": [0, 1, 0, 0]}
     assert data["title"] == ["a", "b", "c", "a"]
+
+
+def test_names_that_every_object_of_javascript_has_are_made_safe_and_look_the_same() -> None:
+    data = columns(title=["constructor", "a"], kind=["__proto__", "__proto__"])["columns"]
+    assert data == {
+        "title": ["\u2060constructor", "a"],
+        "kind": {"texts": ["\u2060__proto__"], "codes": [0, 0]},
+    }
+    assert [safe_text(text) for text in ("toString", "to String")] == ["\u2060toString", "to String"]
 
 
 def test_columns_of_different_lengths_are_refused() -> None:

@@ -5,7 +5,7 @@ import pytest
 from factorbox.evaluation.estimates import Estimate
 from factorbox.evaluation.metrics import RATING_METRICS, ranking_metrics_at
 from factorbox.report.charts import decimal
-from factorbox.report.comparisons import Comparison, comparisons, display_name, estimate_text, gain_text
+from factorbox.report.comparisons import Comparison, comparisons, display_name, estimate_text, gain_texts
 from report_sections_support import estimate, evaluation_of
 
 NDCG, RMSE = ranking_metrics_at(10)[0], RATING_METRICS[0]
@@ -14,23 +14,29 @@ NDCG, RMSE = ranking_metrics_at(10)[0], RATING_METRICS[0]
 @pytest.mark.parametrize(
     ("comparison", "gain", "text"),
     [
-        (Comparison(NDCG, estimate(0.3), estimate(0.2)), 0.5, "+50.0%"),
-        (Comparison(NDCG, estimate(0.1), estimate(0.2)), -0.5, "−50.0%"),
-        (Comparison(RMSE, estimate(0.9), estimate(1.0)), 0.1, "+10.0%"),
-        (Comparison(RMSE, estimate(1.5), estimate(1.0)), -0.5, "−50.0%"),
+        (Comparison(NDCG, estimate(0.3), estimate(0.2)), 0.5, "+50%"),
+        (Comparison(NDCG, estimate(0.1), estimate(0.2)), -0.5, "−50%"),
+        (Comparison(RMSE, estimate(0.9), estimate(1.0)), 0.1, "+10%"),
+        (Comparison(RMSE, estimate(1.5), estimate(1.0)), -0.5, "−50%"),
         (Comparison(NDCG, estimate(0.5), estimate(0.1)), 4.0, "+400%"),
         (Comparison(NDCG, estimate(0.3), estimate(0.0)), None, decimal(None)),
-        (Comparison(NDCG, estimate(0.3), estimate(0.3)), 0.0, "0.0%"),
+        (Comparison(NDCG, estimate(0.3), estimate(0.3)), 0.0, "0%"),
     ],
 )
 def test_a_gain_is_what_the_model_has_over_the_baseline(comparison: Comparison, gain: float | None, text: str) -> None:
     assert comparison.gain == (None if gain is None else pytest.approx(gain))
-    assert gain_text(comparison) == text
+    assert gain_texts([comparison]) == [text]
+
+
+def test_gains_of_one_column_have_as_many_decimals() -> None:
+    of = [Comparison(NDCG, estimate(value), estimate(0.2)) for value in (0.5, 0.3, 0.219)]
+    assert gain_texts(of) == ["+150.0%", "+50.0%", "+9.5%"]
+    assert gain_texts(of[:2]) == ["+150%", "+50%"]
 
 
 def test_a_clear_gain_is_said_plainly() -> None:
     sentence = Comparison(NDCG, estimate(0.3), estimate(0.2)).sentence
-    assert sentence == ("nDCG@10 is 0.3000 (95% interval 0.2900 to 0.3100), 50.0% better than most popular (0.2000).")
+    assert sentence == ("nDCG@10 is 0.3000 (95% interval 0.2900 to 0.3100), 50% better than most popular (0.2000).")
 
 
 def test_overlapping_intervals_are_said() -> None:

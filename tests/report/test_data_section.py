@@ -14,7 +14,7 @@ import pytest
 from factorbox.data.activity import Activity
 from factorbox.data.splits import Pairs
 from factorbox.recommender import Recommender
-from factorbox.report.blocks import Download, Section, Table
+from factorbox.report.blocks import Download, Row, Section, Table, Text
 from factorbox.report.data_section import data_section
 from factorbox.report.inputs import ReportInputs
 from report_sections_support import assert_charts_compile, charts_of, every, facts_of, model_of, rows_of, texts_of
@@ -135,6 +135,10 @@ def test_the_whole_matrix_is_shown_with_splits_and_predictions(small: Recommende
         round(value, 2) for row in found["predicted"] for value in row
     ]
     assert charts["What each pair was used for"].spec["data"]["values"] == np.array(found["splits"]).ravel().tolist()
+    # What the order is stands above the pictures, all three side by side.
+    said, pictures = section.blocks[-2:]
+    assert isinstance(said, Text) and "Rows and columns stand in the order" in said.text
+    assert isinstance(pictures, Row) and len(pictures.blocks) == 3
 
 
 def test_equal_weights_are_not_drawn_but_what_they_were_used_for_is(tmp_path: Path) -> None:

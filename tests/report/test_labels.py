@@ -56,6 +56,8 @@ def test_titles_that_differ_only_where_they_are_cut_are_told_apart(tmp_path: Pat
         ("0123456789x", "012345678…"),
         ("01234567 9x", "01234567…"),
         ("\x07", ""),
+        ("a" + "\u0301" * 100 + "b", "a\u0301\u0301b"),
+        ("กี่ กี้", "กี่ กี้"),
     ],
 )
 def test_a_label_is_one_printable_line_of_limited_length(text: str, shown: str) -> None:

@@ -65,6 +65,40 @@ def test_every_hyperparameter_is_shown_and_can_be_given_again(tmp_path: Path, rn
     assert "random_state=1" in words(section)
 
 
+def test_numbers_are_short_on_the_card_and_exact_in_what_is_offered(tmp_path: Path, rng: np.random.Generator) -> None:
+    regularization = 0.012345678901
+    model = trained(tmp_path, "als", clustered_interactions(rng), regularization=regularization)
+    section = model_card_section(inputs_of(model))
+    own = next(table for table in tables(section) if table.title == "Hyperparameters of als")
+    assert {row[0]: row[1] for row in own.rows}["regularization"] == "0.0123457"
+    (download,) = (block for block in flat(section.blocks) if isinstance(block, Download))
+    assert json.loads(download.content)["regularization"] == str(regularization)
+    assert section.numbers["hyperparameters"]["regularization"] == regularization
+
+
+@pytest.mark.parametrize(
+    ("counts", "validation", "shown"),
+    [
+        ({"epochs": 19, "held_out_pairs": 0}, {"epoch": 16}, {"epochs": "19 (16 measured, 3 on all)"}),
+        ({"epochs": 16, "held_out_pairs": 5}, {"epoch": 16}, {"epochs": "16", "pairs held out and not put back": "5"}),
+        ({"epochs": 4, "held_out_pairs": 0}, {}, {"epochs": "4"}),
+    ],
+)
+def test_counts_tell_of_the_hold_out_what_there_is_to_tell(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    counts: dict[str, int],
+    validation: dict[str, int],
+    shown: dict[str, str],
+) -> None:
+    model = trained(tmp_path, "als", clustered_interactions(rng))
+    all_counts = {**model.manifest["counts"], **counts}
+    model.manifest = {**model.manifest, "counts": all_counts, "validation": validation}
+    table = next(table for table in tables(model_card_section(inputs_of(model))) if table.title == "Counts")
+    found = {name: text for name, text in table.rows}
+    assert {name: text for name, text in found.items() if "epoch" in name or "held out" in name} == shown
+
+
 def test_the_hyperparameters_that_are_offered_make_the_same_job(tmp_path: Path, rng: np.random.Generator) -> None:
     job = read_job({"algorithm": "explicit", "loss": "logistic", "like_above": "3", "epochs": 2, "refit": "false"})
     trained(tmp_path, "explicit", clustered_ratings(rng), loss="logistic", like_above=3.0)
@@ -84,7 +118,7 @@ def test_metrics_are_told_in_a_line_beside_the_baseline(tmp_path: Path, rng: np.
     )
     model = trained(tmp_path, "als", clustered_interactions(rng))
     section = model_card_section(inputs_of(model, evaluation=evaluation, measured="On a tenth."))
-    assert "ndcg@10 0.250 (most popular: 0.125), auc 0.900, coverage@10 0.500. On a tenth." in words(section)
+    assert "nDCG@10 0.250 (most popular: 0.125), AUC 0.900, Coverage@10 0.500. On a tenth." in words(section)
     assert section.numbers["metrics"] == {"ndcg@10": 0.25, "coverage@10": 0.5, "auc": 0.9}
     assert "Nothing was held out." in words(model_card_section(inputs_of(model)))
 

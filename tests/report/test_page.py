@@ -127,6 +127,28 @@ def test_nothing_is_loaded_from_anywhere(tag: str) -> None:
     assert re.findall(r"@import|url\(", "".join(found.texts_of("style"))) == []
 
 
+def luminance(colour: str) -> float:
+    """Return relative luminance as WCAG 2 defines it."""
+    shares = np.array([*bytes.fromhex(colour.removeprefix("#"))]) / 255
+    linear = np.where(shares <= 0.03928, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colours_stand_out_from_the_page(theme: int) -> None:
+    style = "".join(Parsed(page(OPENING, sections=[], vega="")).texts_of("style"))
+
+    def contrast(name: str) -> float:
+        paper, colour = (re.findall(rf"--{of}: (#\w{{6}})", style)[theme] for of in ("paper", name))
+        dark, light = sorted([luminance(paper), luminance(colour)])
+        return (light + 0.05) / (dark + 0.05)
+
+    assert min(contrast(text) for text in ("ink", "soft", "accent", "against")) >= 4.5
+    assert contrast("muted") >= 3
+    # The lowest value beside no value.
+    assert contrast("heatmap") >= 1.5
+
+
 def test_a_page_without_data_is_small() -> None:
     assert len(page(OPENING, sections=[], vega=vega.bundle()).encode()) < 1_200_000
 
@@ -158,6 +180,17 @@ def test_a_folded_table_says_how_many_rows_it_has() -> None:
     found = parsed(EVERYTHING)
     assert found.of("details") == [{"data-rows": "2"}]
     assert "2 rows" in found.texts_of("span")
+
+
+def test_a_table_that_is_folded_on_phones_is_open_elsewhere() -> None:
+    found = parsed(section(Table(title="a", columns=["n"], rows=[["1"]], folded_on_phones=True)))
+    assert found.of("details") == [{"data-rows": "1", "class": "on-phones", "open": ""}]
+
+
+def test_three_blocks_stand_side_by_side_or_below_one_another() -> None:
+    table = Table(title="a", columns=["n"], rows=[["1"]])
+    found = parsed(section(Row([table] * 3), Row([table] * 2)))
+    assert [part["class"] for part in found.of("div") if part["class"].startswith("row")] == ["row three", "row"]
 
 
 def test_a_download_is_the_file_itself() -> None:

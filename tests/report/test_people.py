@@ -58,9 +58,9 @@ def test_other_losses_of_ratings_say_what_their_scores_are(
     (axis,) = {chart.spec["encoding"]["x"]["axis"]["title"] for chart in charts(section)}
     headings = {table.columns[1] for table in tables(section)}
     expected = {
-        "logistic": ("added to the log-odds", "Chance of a like"),
-        "poisson": ("added to the logarithm of the count", "Expected count"),
-    }.get(str(options.get("loss")), ("added to the rating", "Predicted rating"))
+        "logistic": ("influence: added to the log-odds", "Chance of a like"),
+        "poisson": ("influence: added to the logarithm of the count", "Expected count"),
+    }.get(str(options.get("loss")), ("influence: added to the rating", "Predicted rating"))
     assert (axis, headings) == (expected[0], {"Rating", expected[1]})
     assert ("biases" in words(section)) == options.get("biases", True)
 
@@ -219,6 +219,22 @@ def test_ratings_are_shown_and_equal_weights_are_not(tmp_path: Path, rng: np.ran
     assert "mean rating" in [label for label, _ in facts(rated)]
     seen = people_section(inputs_of(trained(tmp_path / "seen", "als", clustered_interactions(rng))))
     assert tables(seen)[0].columns == ["Item"]
+
+
+@pytest.mark.parametrize(
+    ("of_first", "shown"), [([2.0] * 10 + [1.0] * 2, ["Item"]), ([3.0] + [1.0] * 11, ["Item", "Weight"])]
+)
+def test_weights_are_shown_where_some_of_those_that_are_shown_differ(
+    tmp_path: Path, of_first: list[float], shown: list[str]
+) -> None:
+    interactions = interactions_from_rows(
+        [list(range(12)), list(range(12, 18))], n_items=18, weights=[of_first, [1.0] * 6]
+    )
+    model = with_factors(tmp_path, interactions, item_factors=np.eye(18))
+    table = next(t for t in tables(people_section(inputs_of(model))) if t.title == "What user u0000 has")
+    assert table.columns == shown
+    # The rows are chosen by weight all the same.
+    assert table.note == "10 of 12: the highest first, of equal ones those that most users have."
 
 
 def test_models_of_the_first_format_are_explained(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -12,13 +12,12 @@ from factorbox.evaluation.records import as_record
 from factorbox.recommender import Recommender
 from factorbox.report.blocks import Section, Table
 from factorbox.report.inputs import CurvePoint, ReportInputs
-from factorbox.report.quality_section import quality_section
+from factorbox.report.quality_section import headline_facts, quality_section
 from report_sections_support import (
     assert_charts_compile,
     charts_of,
     evaluation_of,
     every,
-    facts_of,
     model_of,
     rows_of,
     texts_of,
@@ -61,27 +60,27 @@ def test_what_was_measured_stands_first_and_all_numbers_are_there(model: Recomme
 
 
 def test_the_headline_says_how_much_better_than_most_popular(model: Recommender) -> None:
-    section = section_of(model, evaluation_of(RANKING, POPULAR))
-    assert facts_of(section) == {
+    evaluation = evaluation_of(RANKING, POPULAR)
+    assert dict(headline_facts(evaluation).facts) == {
         "nDCG@10": "0.3000",
-        "better than most popular": "50.0%",
+        "better than most popular": "50%",
         "users measured": "5",
         "held-out interactions": "16",
     }
-    assert "50.0% better than most popular (0.2000)." in texts_of(section)
+    assert "50% better than most popular (0.2000)." in texts_of(section_of(model, evaluation))
 
 
 def test_a_model_of_ratings_is_told_by_its_error_and_its_ranking(model: Recommender) -> None:
     worse = {**RANKING, "ndcg@10": 0.1}
-    section = section_of(model, evaluation_of({**worse, **RATING}, {**POPULAR, **MEANS}))
-    assert list(facts_of(section)) == [
+    evaluation = evaluation_of({**worse, **RATING}, {**POPULAR, **MEANS})
+    section = section_of(model, evaluation)
+    assert [label for label, _ in headline_facts(evaluation).facts] == [
         "RMSE",
         "better than means and biases",
-        "nDCG@10",
-        "worse than most popular",
         "users measured",
         "held-out interactions",
     ]
+    assert "RMSE is 0.9000" in texts_of(section) and "nDCG@10 is 0.1000" in texts_of(section)
     assert "what people would rate, and not what they will choose" in texts_of(section)
     assert tables_of(section).keys() == {
         "Predicted ratings in numbers",
@@ -96,7 +95,7 @@ def test_the_table_has_values_intervals_and_gains(model: Recommender) -> None:
     table = tables_of(section_of(model, evaluation_of(RANKING, POPULAR)))["Rankings in numbers"]
     assert table.columns == ["Metric", "This model", "Most popular", "Gain"]
     rows = [[text.replace("\N{EN DASH}", " to ") for text in row] for row in table.rows]
-    assert rows[0] == ["nDCG@10", "0.3000 (0.2900 to 0.3100)", "0.2000 (0.1900 to 0.2100)", "+50.0%"]
+    assert rows[0] == ["nDCG@10", "0.3000 (0.2900 to 0.3100)", "0.2000 (0.1900 to 0.2100)", "+50%"]
     assert [row[0] for row in rows] == ["nDCG@10", "Recall@10", "AUC", "Coverage@10"]
 
 
@@ -118,6 +117,17 @@ def test_charts_hold_both_sides_with_their_intervals(model: Recommender) -> None
     assert by_activity[0]["size"] == "3 users, 9 held-out interactions"
     by_popularity = rows_of(charts["nDCG@10 by popularity rank of the item"].spec["data"])
     assert {row["label"] for row in by_popularity} == {"1 to 2,000, 20%"}
+
+
+def test_model_and_baseline_of_a_metric_stand_on_one_line(model: Recommender) -> None:
+    charts = charts_of(section_of(model, evaluation_of(RANKING, POPULAR)))
+    assert all("yOffset" not in chart.spec["encoding"] for chart in charts.values() if "encoding" in chart.spec)
+    steps = [
+        charts[title].spec["height"]["step"]
+        for title in ("Rankings: this model and most popular", "nDCG@10 by popularity rank of the item")
+    ]
+    # A label of two lines has more room.
+    assert steps == [28, 42]
 
 
 def test_an_auc_of_fewer_users_is_said(model: Recommender) -> None:

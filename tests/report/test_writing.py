@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,19 @@ def test_the_page_and_its_numbers_are_written_and_nothing_else(tmp_path: Path, i
 
 def test_the_opening_says_how_good_the_model_is(tmp_path: Path, inputs: ReportInputs) -> None:
     html, _ = written(tmp_path, inputs)
-    assert "6 interactions" in html
-    assert "nDCG@10 0.500, where recommending what is most popular gives 0.250" in html
+    standfirst = "Measured on interactions that it has not learned from: nDCG@10 0.500; most popular 0.250 (+100%)."
+    assert f"{standfirst} Trained on 6 interactions." in html
+    assert "<dt>users measured</dt><dd>3</dd>" in html.split("<section")[0]
+    html, _ = written(tmp_path, replace(inputs, has_learned_all=True))
+    assert "Measured before the final training: nDCG@10 0.500; most popular 0.250 (+100%)." in html
+
+
+def test_the_opening_of_a_model_of_ratings_says_that_a_smaller_error_is_better(
+    tmp_path: Path, inputs: ReportInputs
+) -> None:
+    evaluation = Evaluation(10, 3, 3, {"rmse": Estimate(0.9)}, {"rmse": Estimate(1.0)})
+    html, _ = written(tmp_path, replace(inputs, evaluation=evaluation))
+    assert "RMSE 0.900; means and biases 1.000 (10% better)." in html
 
 
 def test_without_a_hold_out_it_says_why(tmp_path: Path, inputs: ReportInputs) -> None:
@@ -97,6 +109,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, inputs: Report
     (tmp_path / "output").write_text("a file")
     with pytest.raises(PlatformError, match=f"cannot write to {tmp_path / 'output'}"):
         written(tmp_path / "output", inputs, data=good)
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_nothing_is_written(
+    tmp_path: Path, inputs: ReportInputs, name: str
+) -> None:
+    (tmp_path / "output" / name).mkdir(parents=True)
+    with pytest.raises(PlatformError, match=f"cannot write {tmp_path / 'output' / name}: it is a folder; remove it"):
+        written(tmp_path / "output", inputs, data=good)
+    assert [path.name for path in (tmp_path / "output").iterdir()] == [name]
 
 
 def test_sections_stand_in_the_order_of_the_page(tmp_path: Path, inputs: ReportInputs) -> None:

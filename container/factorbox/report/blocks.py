@@ -39,6 +39,8 @@ class Table:
         A sentence below; empty for none.
     folded
         Whether the page shows it only on a click: for long ones.
+    folded_on_phones
+        Whether it does so where the page is narrow.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Table:
     numeric: Sequence[int] = ()
     note: str = ""
     folded: bool = False
+    folded_on_phones: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,33 @@ _DIGITS = 5
 
 _ABSENT = "\N{EN DASH}"
 
+_WORD_JOINER = "\u2060"
+"""A sign that is not seen."""
+
+_NAMES_OF_JAVASCRIPT = frozenset(
+    (
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    )
+)
+"""What every object of JavaScript has: Vega looks for what it has met by its text, and would find these."""
+
 
 def columns(**named: NDArray[Any] | Sequence[Any]) -> dict[str, Any]:
     """Return columns of equal length as the `data` of a specification; the page makes rows of them.
 
-    This takes a fraction of the room of Vega-Lite's own rows. Numbers that are not finite become null, and texts that
-    repeat are written once.
+    This takes a fraction of the room of Vega-Lite's own rows. Numbers that are not finite become null, texts that
+    repeat are written once, and those that Vega would take for its own are made safe (`safe_text`).
 
     Raises
     ------
@@ -30,6 +51,11 @@ def columns(**named: NDArray[Any] | Sequence[Any]) -> dict[str, Any]:
     if len({_length(column) for column in written.values()}) > 1:
         raise ValueError(f"columns of a chart differ in length: { {n: _length(c) for n, c in written.items()} }")
     return {"columns": written}
+
+
+def safe_text(text: str) -> str:
+    """Return a text as charts may take it for a category; it looks the same."""
+    return _WORD_JOINER + text if text in _NAMES_OF_JAVASCRIPT else text
 
 
 def _length(column: Any) -> int:
@@ -43,11 +69,12 @@ def _column(values: NDArray[Any] | Sequence[Any]) -> Any:
     if array.dtype.kind != "U":
         # Numbers and switches; objects are lists with None among them.
         return [rounded(value) if isinstance(value, float) else value for value in array.tolist()]
-    texts = list(dict.fromkeys(array.tolist()))
-    if 2 * len(texts) > len(array):
-        return array.tolist()
+    written = [safe_text(text) for text in array.tolist()]
+    texts = list(dict.fromkeys(written))
+    if 2 * len(texts) > len(written):
+        return written
     code = {text: position for position, text in enumerate(texts)}
-    return {"texts": texts, "codes": [code[text] for text in array.tolist()]}
+    return {"texts": texts, "codes": [code[text] for text in written]}
 
 
 def rounded(value: float, digits: int = _DIGITS) -> float | None:

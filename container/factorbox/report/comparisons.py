@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from factorbox.evaluation.estimates import Estimate, Evaluation
@@ -112,16 +112,17 @@ def estimate_text(estimate: Estimate) -> str:
     return f"{value} ({interval})" if interval else value
 
 
-def gain_text(comparison: Comparison) -> str:
-    """Return how much better the model is, as in `+38%`."""
-    gain = comparison.gain
-    return ("+" if gain is not None and gain > 0 else "") + _percent(gain)
+def gain_texts(of: Sequence[Comparison]) -> list[str]:
+    """Return how much better the model is by each metric, as in `+38%`, all with as many decimals."""
+    gains = [one.gain for one in of]
+    digits = max((_decimals(gain) for gain in gains if gain), default=0)
+    return [("+" if gain is not None and gain > 0 else "") + percent(gain, digits) for gain in gains]
 
 
 def gain_size(gain: float) -> str:
-    """Return how large a gain or a loss is, as in `38.2%`."""
-    return _percent(abs(gain))
+    """Return how large a gain or a loss is, as in `38%` and `3.8%`."""
+    return percent(abs(gain), _decimals(gain))
 
 
-def _percent(gain: float | None) -> str:
-    return percent(gain, 0 if gain is not None and abs(gain) >= 1 else 1)
+def _decimals(gain: float) -> int:
+    return 0 if abs(gain) >= 0.0995 else 1

@@ -70,7 +70,7 @@ def influence_chart(model: Recommender, name: str, person: Person, influences: I
     items = model.item_ids.indices_of([entry["item_id"] for _, entry in rows])
     tooltip = [
         {"field": "item", "type": "nominal", "title": "Item"},
-        {"field": "impact", "type": "quantitative", "title": "Adds", "format": "+.3~r"},
+        {"field": "impact", "type": "quantitative", "title": "Influence", "format": "+.3~r"},
     ]
     beside: dict[str, Any] = {}
     if traits.feedback.kind == "ratings":
@@ -96,7 +96,11 @@ def influence_chart(model: Recommender, name: str, person: Person, influences: I
                 "sort": {"field": "impact", "op": "max", "order": "descending"},
                 "axis": {"title": None},
             },
-            "x": {"field": "impact", "type": "quantitative", "axis": {"title": impact_name(model), "format": "~g"}},
+            "x": {
+                "field": "impact",
+                "type": "quantitative",
+                "axis": {"title": f"influence: {impact_name(model)}", "format": "~g"},
+            },
             "color": {"condition": {"test": "datum.impact < 0", "value": "@against"}, "value": "@accent"},
             "tooltip": tooltip,
         },

@@ -134,6 +134,7 @@ def _ends_table(component: dict[str, Any]) -> Table:
         columns=["Low end", "High end"],
         rows=[(low["label"], high["label"]) for low, high in zip(component["low"], component["high"], strict=True)],
         note=note,
+        folded_on_phones=component["component"] > 1,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
@@ -22,6 +23,9 @@ TITLE_COLUMNS = ("title", "name", "itemtitle", "itemname", "producttitle", "prod
 
 # Joiners are not printable by themselves, and hold emoji and some scripts together.
 _JOINERS = "\u200c\u200d"
+
+_MOST_MARKS = 2
+"""Marks above or below one letter: more than any usual script needs would run into other lines."""
 
 
 class Labelled(Protocol):
@@ -80,7 +84,18 @@ def shortened(text: str, *, longest: int = LONGEST) -> str:
     # A label needs no more than its beginning of a text of any length.
     line = " ".join(text[: 4 * longest + 100].split())
     line = "".join(sign for sign in line if sign.isprintable() or sign in _JOINERS)
+    line = line if line.isascii() else _without_stacks(line)
     return line if len(line) <= longest else line[: longest - 1].rstrip(f" {_JOINERS}") + "…"
+
+
+def _without_stacks(line: str) -> str:
+    """Return a text without what is beyond `_MOST_MARKS` in each run of combining marks."""
+    kept, run = [], 0
+    for sign in line:
+        run = run + 1 if unicodedata.category(sign) in ("Mn", "Me") else 0
+        if run <= _MOST_MARKS:
+            kept.append(sign)
+    return "".join(kept)
 
 
 def shortened_all(texts: Sequence[str | None], *, longest: int = LONGEST) -> list[str]:

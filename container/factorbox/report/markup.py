@@ -83,7 +83,7 @@ def _block(block: Block, key: str, numbers: Iterator[int]) -> str:
         case Text():
             return f"<p>{escape(block.text)}</p>"
         case Facts():
-            return _facts(block)
+            return facts_markup(block)
         case Table():
             return _table(block)
         case Chart():
@@ -92,11 +92,11 @@ def _block(block: Block, key: str, numbers: Iterator[int]) -> str:
             return _download(block)
         case Row():
             inner = "\n".join(_block(part, key, numbers) for part in block.blocks)
-            three = len(block.blocks) == 3 and all(isinstance(part, Table) for part in block.blocks)
-            return f'<div class="row{" three" * three}">\n{inner}\n</div>'
+            return f'<div class="row{" three" * (len(block.blocks) == 3)}">\n{inner}\n</div>'
 
 
-def _facts(block: Facts) -> str:
+def facts_markup(block: Facts) -> str:
+    """Return facts as HTML."""
     facts = "".join(
         f"<div><dt>{escape(label)}</dt><dd{_class('long', len(value) >= _LONG_FACT)}>{escape(value)}</dd></div>"
         for label, value in block.facts
@@ -125,11 +125,12 @@ def _table(block: Table) -> str:
     )
     length = "short" if len(block.rows) <= _SHORT else "long"
     heading = f"<h3>{name}</h3>"
-    if not block.folded:
+    if not block.folded and not block.folded_on_phones:
         return f'<figure class="table {length}"><figcaption>{heading}</figcaption>\n{table}</figure>'
+    kind = "" if block.folded else ' class="on-phones" open'
     rows_in_all = f"<span>{len(block.rows):,d} row{'s' * (len(block.rows) != 1)}</span>"
     return (
-        f'<details data-rows="{len(block.rows)}"><summary>{heading}{rows_in_all}</summary>\n'
+        f'<details data-rows="{len(block.rows)}"{kind}><summary>{heading}{rows_in_all}</summary>\n'
         f'<figure class="table {length}">{table}</figure></details>'
     )
 

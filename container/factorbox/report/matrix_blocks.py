@@ -148,8 +148,8 @@ def picture_blocks(inputs: ReportInputs, of_users: NDArray[np.int64], of_items: 
     by_value = values_picture(cells, labels=labels, value_name=name) if values_differ else by_split
     # Where values are all the same, the splits have taken their place.
     has_splits = values_differ and bool((cells.splits == HELD_OUT).any())
-    last = Row([by_split, Text(order)]) if has_splits else Text(order)
-    return [Text(top), Row([by_value, beside]), last], {"matrix": found}
+    pictures = [by_value, beside, *([by_split] if has_splits else [])]
+    return [Text(f"{top} {order}"), Row(pictures)], {"matrix": found}
 
 
 def _how_chosen(*, users: tuple[int, int], items: tuple[int, int]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.report.blocks import Chart
-from factorbox.report.charts import columns
+from factorbox.report.charts import columns, safe_text
 from factorbox.report.matrix import HELD_OUT, NOT_KNOWN, TRAINED, Cells
 
 SPLIT_NAMES = {NOT_KNOWN: "none", TRAINED: "trained on", HELD_OUT: "held out"}
@@ -46,13 +46,13 @@ def small_matrix_chart(
     x = {
         "field": "item",
         "type": "nominal",
-        "scale": {"domain": list(items), "paddingInner": _GAP, "paddingOuter": 0},
+        "scale": {"domain": [safe_text(item) for item in items], "paddingInner": _GAP, "paddingOuter": 0},
         "axis": {"title": None, "orient": "top", "labelAngle": -90, "labelOverlap": False, "grid": False},
     }
     y = {
         "field": "user",
         "type": "nominal",
-        "scale": {"domain": list(users), "paddingInner": _GAP, "paddingOuter": 0},
+        "scale": {"domain": [safe_text(user) for user in users], "paddingInner": _GAP, "paddingOuter": 0},
         "axis": {"title": None, "labelOverlap": False, "grid": False},
     }
     tooltip = [

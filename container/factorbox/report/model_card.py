@@ -12,6 +12,7 @@ from factorbox.options import options_of
 from factorbox.recommender import Recommender
 from factorbox.report.blocks import Block, Download, Facts, Row, Section, Table, Text
 from factorbox.report.charts import count, decimal, duration, rounded, size
+from factorbox.report.comparisons import BASELINES, display_name
 from factorbox.report.inputs import ReportInputs
 from factorbox.report.labels import shortened
 from factorbox.report.model_purposes import PURPOSES
@@ -19,12 +20,13 @@ from factorbox.report.scores import predicts_ratings
 
 _FLOAT_BYTES = 4
 _DIGEST = 16
+_DIGITS = 6
 _PARTS = ("user_factors", "item_factors", "user_biases", "item_biases")
 _WORDS = {
     "users": "users",
     "items": "items",
     "pairs": "pairs of user and item",
-    "held_out_pairs": "pairs that were held out",
+    "held_out_pairs": "pairs held out and not put back",
     "embedding_dim": "dimensions",
     "epochs": "epochs",
     "unavailable_items": "items that are never recommended",
@@ -52,7 +54,7 @@ def model_card_section(inputs: ReportInputs) -> Section:
             ]
         ),
         Text(_metrics_line(inputs)),
-        Row([_parts_table(parts), _counts_table(manifest["counts"])]),
+        Row([_parts_table(parts), _counts_table(manifest["counts"], epochs=_epochs_text(manifest))]),
         *_hyperparameters_tables(model),
         Row([_libraries_table(manifest["libraries"]), *_seconds_table(inputs.seconds)]),
         _files_table(files, seal=manifest.get("sha256_of_the_above")),
@@ -119,11 +121,21 @@ def _parts_table(parts: list[dict[str, Any]]) -> Table:
     )
 
 
-def _counts_table(counts: Mapping[str, Any]) -> Table:
+def _epochs_text(manifest: Mapping[str, Any]) -> str:
+    """Return how many epochs there were; where training went on after the model was measured, both numbers."""
+    epochs, measured = manifest["counts"]["epochs"], manifest.get("validation", {}).get("epoch", 0)
+    if not 0 < measured < epochs:
+        return count(epochs)
+    return f"{count(epochs)} ({count(measured)} measured, {count(epochs - measured)} on all)"
+
+
+def _counts_table(counts: Mapping[str, Any], *, epochs: str) -> Table:
+    # Of pairs that were all put back there is nothing to say here.
+    shown = {name: count(number) for name, number in counts.items() if number or name != "held_out_pairs"}
     return Table(
         title="Counts",
         columns=["What", "Number"],
-        rows=[(_WORDS.get(name, name), count(number)) for name, number in counts.items()],
+        rows=[(_WORDS.get(name, name), text) for name, text in (shown | {"epochs": epochs}).items()],
         numeric=(1,),
     )
 
@@ -149,6 +161,8 @@ def _hyperparameters_tables(model: Recommender) -> list[Table]:
 def _value_text(value: Any) -> str:
     if value is None:
         return "not set"
+    if isinstance(value, float):
+        return f"{value:.{_DIGITS}g}"
     return str(value).lower() if isinstance(value, bool) else shortened(str(value))
 
 
@@ -206,9 +220,9 @@ def _metrics_line(inputs: ReportInputs) -> str:
     objectives = [*(RATING_METRICS if predicts_ratings(inputs.model) else ()), *ranking_metrics_at(found.k)]
     shown = [metric for metric in objectives if metric.name in found.metrics][:3]
     values = ", ".join(
-        f"{metric.name} {decimal(found.metrics[metric.name].value)}"
+        f"{display_name(metric.name)} {decimal(found.metrics[metric.name].value)}"
         + (
-            f" ({metric.baseline.replace('_', ' ')}: {decimal(found.baseline[metric.name].value)})"
+            f" ({BASELINES[metric.kind]}: {decimal(found.baseline[metric.name].value)})"
             if metric.name in found.baseline
             else ""
         )

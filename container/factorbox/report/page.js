@@ -83,7 +83,7 @@ function rowsOf(columns) {
 
 const coloured = /^(color|fill|stroke|value|range|scheme|.*Color)$/;
 function themed(node, colours, key = "") {
-  if (typeof node === "string") return coloured.test(key) && node in colours ? colours[node] : node;
+  if (typeof node === "string") return coloured.test(key) && Object.hasOwn(colours, node) ? colours[node] : node;
   if (Array.isArray(node)) return node.map((part) => themed(part, colours, key));
   if (!node || typeof node !== "object") return node;
   const copy = {};
@@ -107,6 +107,30 @@ function specOf(chart) {
   return specs.get(chart);
 }
 
+// What goes wrong while a chart works out its marks is only logged by Vega: a chart with a part missing looks whole.
+// The bundle does not name the class of its views; an empty chart has it.
+const empty = { data: { values: [] }, mark: "point" };
+const watched = vegaEmbed(document.createElement("div"), empty, { ast: true, actions: false, defaultStyle: false }).then((made) => {
+  made.finalize();
+  return class extends made.view.constructor {
+    error(problem) {
+      this.problem ??= problem;
+      this.whenFailed?.(problem);
+      return super.error(problem);
+    }
+  };
+});
+
+function sayFailed(chart, error, room) {
+  const message = document.createElement("p");
+  message.className = "error";
+  message.textContent = `This chart could not be drawn: ${error.message ?? error}`;
+  drawn.get(chart)?.result?.finalize();
+  chart.replaceChildren(message);
+  chart.style.minHeight = "";
+  drawn.set(chart, { room });
+}
+
 const drawn = new Map(), turn = new WeakMap();
 async function draw(chart) {
   const mine = (turn.get(chart) || 0) + 1;
@@ -122,7 +146,7 @@ async function draw(chart) {
   if (aspect) spec.height = Math.round(aspect * (bare ? width : width - 60));
   const box = document.createElement("div");
   const options = {
-    mode: "vega-lite", ast: true, actions: false, defaultStyle: false, formatLocale,
+    mode: "vega-lite", ast: true, viewClass: await watched, actions: false, defaultStyle: false, formatLocale,
     // Warnings about specifications come all the same; these would be about searches that find nothing.
     logLevel: 1,
     config: configOf(theme, shapeOf(spec), width, many),
@@ -135,12 +159,15 @@ async function draw(chart) {
     // Beside the page until it is done: what stands there stays meanwhile.
     box.style.cssText = "position:absolute;visibility:hidden;left:0;top:0";
     chart.append(box);
-    const result = await vegaEmbed(box, spec, options);
+    const result = await vegaEmbed(box, spec, options), view = result.view;
     if (aspect && !bare) {
-      const height = Math.round(aspect * result.view.signal("width"));
-      if (Math.abs(height - result.view.height()) > 1) await result.view.height(height).runAsync();
+      const height = Math.round(aspect * view.signal("width"));
+      if (Math.abs(height - view.height()) > 1) await view.height(height).runAsync();
     }
     if (turn.get(chart) !== mine) { result.finalize(); box.remove(); return; }
+    if (view.problem) { result.finalize(); sayFailed(chart, view.problem, room); return; }
+    // And later on, when the reader chooses something.
+    view.whenFailed = (problem) => sayFailed(chart, problem, room);
     box.style.cssText = "";
     box.prepend(...box.querySelectorAll(".vega-bindings"));
     drawn.get(chart)?.result?.finalize();
@@ -149,11 +176,7 @@ async function draw(chart) {
     drawn.set(chart, { result, room });
   } catch (error) {
     console.error(error);
-    const message = document.createElement("p");
-    message.className = "error";
-    message.textContent = `This chart could not be drawn: ${error.message}`;
-    chart.replaceChildren(message);
-    drawn.set(chart, { room });
+    sayFailed(chart, error, room);
   }
   chart.dataset.drawn = printing ? "print" : "screen";
 }
@@ -180,6 +203,18 @@ addEventListener("resize", () => {
     if (!printing) redraw([...drawn].filter(([chart, { room }]) => Math.floor(chart.clientWidth) !== room).map(([chart]) => chart));
   }, 120);
 });
+
+// On a phone some tables are folded, so that the page is not endless.
+const phone = matchMedia("(max-width: 560px)");
+function fold() {
+  if (printing) return;
+  for (const part of document.querySelectorAll("details.on-phones")) {
+    part.open = !phone.matches;
+    part.querySelector("summary").tabIndex = phone.matches ? 0 : -1;
+  }
+}
+phone.addEventListener("change", fold);
+fold();
 
 // Light and dark
 const toggle = document.getElementById("theme");

@@ -11,8 +11,8 @@ from html import escape
 from importlib import resources
 
 from factorbox import __version__
-from factorbox.report.blocks import Section
-from factorbox.report.markup import section_markup
+from factorbox.report.blocks import Facts, Section
+from factorbox.report.markup import facts_markup, section_markup
 
 _THEME = (
     'document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";'
@@ -36,12 +36,15 @@ class Opening:
         A sentence or two that say the most important.
     remark
         What went wrong with the page itself; empty for nothing.
+    facts
+        The verdict in numbers; None where there is none.
     """
 
     kicker: str
     title: str
     standfirst: str
     remark: str = ""
+    facts: Facts | None = None
 
 
 def page(opening: Opening, *, sections: Sequence[Section], vega: str) -> str:
@@ -65,6 +68,7 @@ def page(opening: Opening, *, sections: Sequence[Section], vega: str) -> str:
         "kicker": escape(opening.kicker),
         "standfirst": escape(opening.standfirst),
         "remark": f'<p class="remark">{escape(opening.remark)}</p>' if opening.remark else "",
+        "facts": facts_markup(opening.facts) if opening.facts is not None else "",
         "style": _asset("page.css"),
         "theme": elements[0],
         "first": escape(sections[0].key) if sections else "",

@@ -83,12 +83,12 @@ def _history(model: Recommender, person: Person, popularity: NDArray[np.int64]) 
 
 def _history_table(model: Recommender, name: str, person: Person, history: Sequence[dict[str, Any]]) -> Table:
     ratings = model.answering.traits.feedback.kind == "ratings"
-    # Where a value is the same everywhere it says nothing.
-    valued = ratings or bool((person.values != person.values[0]).any())
+    # A weight that is the same in every row says nothing.
+    valued = ratings or len({row["value"] for row in history}) > 1
     rows = [(row["label"], *([f"{row['value']:g}"] if valued else [])) for row in history]
     note = ""
     if len(history) < len(person.items):
-        first = "the highest first, " if valued else ""
+        first = "the highest first, " if ratings or bool((person.values != person.values[0]).any()) else ""
         note = f"{len(history)} of {count(len(person.items))}: {first}of equal ones those that most users have."
     return Table(
         title=f"What user {name} has",

@@ -13,7 +13,9 @@ from factorbox.report.blocks import Chart
 from factorbox.report.charts import columns
 from factorbox.report.comparisons import BASELINES, MODEL, Comparison, display_name
 
-_STEP = 34
+_STEP, _LINE = 28, 14
+# Model and baseline stand on one line, apart by so much that neither hides the other.
+_APART = 3
 
 
 def metrics_chart(of_metrics: Sequence[Comparison], *, title: str) -> Chart:
@@ -92,15 +94,23 @@ def _chart(
         "scale": {"domain": [MODEL, baseline], "range": ["@accent", "@muted"]},
         "legend": {"symbolOpacity": 1},
     }
+    more_lines = max(label.count(", ") for label, *_ in rows)
     shared = {
         "y": {
             "field": "label",
             "type": "nominal",
             "sort": None,
             # A label breaks at its commas.
-            "axis": {"title": None, "labelExpr": "split(datum.label, ', ')", "labelLineHeight": 14},
+            "axis": {
+                "title": None,
+                "labelExpr": "split(datum.label, ', ')",
+                "labelLineHeight": _LINE,
+                # Vega puts the first line at the middle of the row.
+                "labelOffset": -_LINE * more_lines / 2,
+                "labelOverlap": False,
+                "grid": True,
+            },
         },
-        "yOffset": {"field": "series", "type": "nominal", "scale": {"domain": [MODEL, baseline]}},
         "color": color,
         "tooltip": [
             *tooltip,
@@ -111,8 +121,9 @@ def _chart(
         ],
     }
     axis = {"title": None, "format": "~g", "tickCount": 5, "grid": True}
+    apart = {"yOffset": {"expr": f"datum.series === '{MODEL}' ? {-_APART} : {_APART}"}}
     interval = {
-        "mark": {"type": "rule", "strokeWidth": 3, "strokeCap": "round", "opacity": 0.45},
+        "mark": {"type": "rule", "strokeWidth": 3, "strokeCap": "round", "opacity": 0.45, **apart},
         "transform": [{"filter": "isValid(datum.low)"}],
         "encoding": {
             "x": {"field": "low", "type": "quantitative", "axis": axis, "scale": {"zero": False, "nice": True}},
@@ -120,13 +131,13 @@ def _chart(
         },
     }
     dot = {
-        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, **apart},
         "encoding": {"x": {"field": "value", "type": "quantitative", "axis": axis}},
     }
     spec = {
         "data": data,
         "width": "container",
-        "height": {"step": _STEP, "for": "position"},
+        "height": {"step": _STEP + _LINE * more_lines},
         "encoding": shared,
         "layer": [interval, dot],
     }

@@ -17,7 +17,7 @@ from factorbox.report.comparisons import (
     display_name,
     estimate_text,
     gain_size,
-    gain_text,
+    gain_texts,
 )
 from factorbox.report.inputs import ReportInputs
 from factorbox.report.learning_curves import MOST_POINTS, best_epoch, curve_charts, curve_numbers, objective_of
@@ -47,7 +47,7 @@ def quality_section(inputs: ReportInputs) -> Section:
         blocks.append(Text(_HOW_TO_MEASURE))
     else:
         found["evaluation"] = as_record(evaluation)
-        blocks.extend(_headline(evaluation))
+        blocks.extend(_verdict(evaluation))
     curves = curve_charts(inputs.curve)
     if curves:
         blocks.append(Row(curves))
@@ -80,23 +80,31 @@ def _curve_notes(inputs: ReportInputs) -> list[Block]:
     return [Text(" ".join(notes))] if notes else []
 
 
-def _headline(evaluation: Evaluation) -> list[Block]:
-    """Return the one or two metrics that matter most, large and in a sentence."""
-    first = [of_kind[0] for kind in _KINDS if (of_kind := comparisons(evaluation, kind))]
-    if not first:
-        return []
+def headline(evaluation: Evaluation) -> Sequence[Comparison]:
+    """Return the one or two metrics that matter most."""
+    return [of_kind[0] for kind in _KINDS if (of_kind := comparisons(evaluation, kind))]
+
+
+def headline_facts(evaluation: Evaluation) -> Facts:
+    """Return the first of these with what it gains, and by how much it was measured."""
     facts: list[tuple[str, str]] = []
-    for one in first:
+    for one in headline(evaluation)[:1]:
         facts.append((display_name(one.metric.name), decimal(one.model.value, 4)))
         if one.gain:
             verb = "better" if one.gain > 0 else "worse"
             facts.append((f"{verb} than {BASELINES[one.metric.kind]}", gain_size(one.gain)))
     facts.append(("user measured" if evaluation.users == 1 else "users measured", count(evaluation.users)))
     facts.append(("held-out interactions", count(evaluation.pairs)))
+    return Facts(facts)
+
+
+def _verdict(evaluation: Evaluation) -> list[Block]:
+    """Return the metrics that matter most in sentences."""
+    first = headline(evaluation)
     sentences = [one.sentence for one in first]
     if len(first) == 2 and (first[1].gain or 0) < 0:
         sentences.append("A model of ratings learns what people would rate, and not what they will choose.")
-    return [Facts(facts), Text(" ".join(sentences))]
+    return [Text(" ".join(sentences))] if sentences else []
 
 
 def _of_kind(evaluation: Evaluation, kind: Kind) -> list[Block]:
@@ -136,9 +144,9 @@ def _table(of_kind: Sequence[Comparison], evaluation: Evaluation, kind: Kind) ->
                 display_name(one.metric.name),
                 estimate_text(one.model),
                 estimate_text(one.baseline),
-                gain_text(one),
+                gain,
             ]
-            for one in of_kind
+            for one, gain in zip(of_kind, gain_texts(of_kind), strict=True)
         ],
         numeric=(3,),
         note=note,

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -13,10 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from factorbox import __version__
+from factorbox.errors import PlatformError
 from factorbox.report import vega
 from factorbox.report.blocks import Section, Text
-from factorbox.report.charts import count
-from factorbox.report.comparisons import display_name
+from factorbox.report.charts import count, decimal
+from factorbox.report.comparisons import BASELINES, display_name, gain_size, gain_texts
 from factorbox.report.data_section import data_section
 from factorbox.report.embeddings import embeddings_section
 from factorbox.report.inputs import ReportInputs
@@ -25,7 +27,7 @@ from factorbox.report.markup import as_json, section_markup
 from factorbox.report.model_card import model_card_section
 from factorbox.report.page import Opening, page
 from factorbox.report.people import people_section
-from factorbox.report.quality_section import quality_section
+from factorbox.report.quality_section import headline, headline_facts, quality_section
 from factorbox.writing import disk_errors, partial_folder
 
 logger = logging.getLogger(__name__)
@@ -67,18 +69,14 @@ def write_report(folder: Path, inputs: ReportInputs, *, makers: Mapping[str, tup
     Raises
     ------
     PlatformError
-        Where the folder cannot be written or the disk is full.
+        Where the folder cannot be written, or the disk is full, or a folder has the name of a file of the report.
     """
     started = time.monotonic()
     written = datetime.now(UTC)
     sections = [_section(key, title, maker, inputs) for key, (title, maker) in makers.items()]
     opening = _opening(inputs, written)
     script, remark = _vega()
-    html = page(
-        Opening(kicker=opening.kicker, title=opening.title, standfirst=opening.standfirst, remark=remark),
-        sections=sections,
-        vega=script,
-    )
+    html = page(replace(opening, remark=remark), sections=sections, vega=script)
     numbers = {
         "title": opening.title,
         "algorithm": inputs.model.manifest["algorithm"],
@@ -89,6 +87,7 @@ def write_report(folder: Path, inputs: ReportInputs, *, makers: Mapping[str, tup
     with disk_errors(folder), partial_folder(folder) as partial:
         (partial / PAGE).write_text(html, encoding="utf-8")
         (partial / NUMBERS).write_text(as_json(numbers) + "\n", encoding="utf-8")
+        _check_that_no_folder_is_in_the_way(folder)
         for name in (NUMBERS, PAGE):
             os.replace(partial / name, folder / name)
     logger.info("report=%s; bytes=%d; seconds=%.2f;", folder / PAGE, len(html), time.monotonic() - started)
@@ -111,6 +110,12 @@ def write_failed_report(folder: Path, *, why: str) -> None:
         (folder / PAGE).write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         logger.error("cannot write %s: %s", folder / PAGE, error.strerror)
+
+
+def _check_that_no_folder_is_in_the_way(folder: Path) -> None:
+    for path in (folder / NUMBERS, folder / PAGE):
+        if path.is_dir():
+            raise PlatformError(f"cannot write {path}: it is a folder; remove it")
 
 
 def _section(key: str, title: str, maker: Maker, inputs: ReportInputs) -> Section:
@@ -145,25 +150,27 @@ def _opening(inputs: ReportInputs, written: datetime) -> Opening:
     return Opening(
         kicker=f"Report of a model · {written.day} {written:%B %Y}",
         title=title,
-        standfirst=" ".join([f"It was trained on {count(counts['pairs'])} interactions.", *_headline(inputs)]),
+        standfirst=f"{_verdict(inputs)} Trained on {count(counts['pairs'])} interactions.",
+        facts=None if inputs.evaluation is None else headline_facts(inputs.evaluation),
     )
 
 
-def _headline(inputs: ReportInputs) -> list[str]:
+def _verdict(inputs: ReportInputs) -> str:
     """Say how good it is in one sentence, by the metric that leads."""
-    evaluation = inputs.evaluation
-    if evaluation is None:
-        return [inputs.measured]
-    rating = "rmse" in evaluation.metrics and "rmse" in evaluation.baseline
-    name = "rmse" if rating else next(iter(evaluation.metrics))
-    value, baseline = evaluation.metrics[name].value, evaluation.baseline.get(name)
-    beside = "predicting from means alone" if rating else "recommending what is most popular"
-    against = f", where {beside} gives {baseline.value:.3f}" if baseline else ""
-    return [f"{_which(inputs)} {display_name(name)} {value:.3f}{against}."]
-
-
-def _which(inputs: ReportInputs) -> str:
-    """Say of which model the figure is that follows."""
-    if inputs.has_learned_all:
-        return "Before it learned from the held-out interactions too, it had by these"
-    return "By held-out interactions, which it has not learned from, it has"
+    first = [] if inputs.evaluation is None else headline(inputs.evaluation)
+    if not first:
+        return inputs.measured
+    one = first[0]
+    when = (
+        "Measured before the final training"
+        if inputs.has_learned_all
+        else "Measured on interactions that it has not learned from"
+    )
+    gain = ""
+    if one.gain:
+        words = f"{gain_size(one.gain)} {'better' if one.gain > 0 else 'worse'}"
+        gain = f" ({gain_texts([one])[0] if one.metric.larger_is_better else words})"
+    return (
+        f"{when}: {display_name(one.metric.name)} {decimal(one.model.value)}; {BASELINES[one.metric.kind]}"
+        f" {decimal(one.baseline.value)}{gain}."
+    )
