@@ -120,7 +120,9 @@ class Job:
     def require_measured(self, unmeasured: str | None) -> None:
         """Raise `UserError` where nothing is measured, for the reason given, and the gate or a tuning job needs it."""
         if unmeasured is not None and self.gate.is_set:
-            raise UserError(f"{self.gate.as_given} cannot be judged: {unmeasured}. To publish without it, leave the gate out")
+            raise UserError(
+                f"{self.gate.as_given} cannot be judged: {unmeasured}. To publish without it, leave the gate out"
+            )
         require_objective(self.tuning_objective, predicts_ratings=self.predicts_ratings, unmeasured=unmeasured)
 
 
