@@ -1,81 +1,23 @@
-"""Training jobs that say how good their model is: hold-outs, the gate, the report, and what is hard to measure."""
+"""Training jobs that say how good their model is: what is held out, and what is left behind."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from factorbox import artifact
-from factorbox.contract.metric_lines import regex
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import StopSignal
 from factorbox.data.splits import Pairs
-from factorbox.errors import PlatformError, UserError
 from factorbox.evaluation.measuring import evaluate
 from factorbox.models import ALGORITHMS
-from factorbox.report.inputs import ReportInputs
 from factorbox.training import train as training
-from support import clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
-
-Files = Mapping[str, bytes | str]
-
-
-def clicks(*, n_users: int = 120, timed: bool = False, seed: int = 3) -> Files:
-    """Return a file of interactions, ten a user; the times of a user's are in the order of the items."""
-    data = clustered_interactions(np.random.default_rng(seed), n_users=n_users)
-    users = np.repeat(np.arange(data.n_users), data.by_user().counts)
-    rows = []
-    for place, (user, item) in enumerate(zip(users.tolist(), data.item_indices.tolist(), strict=True)):
-        moment = datetime.fromtimestamp(1_600_000_000 + 86_400 * (place % 10) + user, UTC).isoformat()
-        rows.append(f"{data.user_ids[user]},{data.item_ids[item]}" + (f",{moment}" if timed else ""))
-    return {"a.csv": "\n".join(["user_id,item_id" + (",timestamp" if timed else ""), *rows])}
-
-
-def ratings() -> Files:
-    data = clustered_ratings(np.random.default_rng(3))
-    users = np.repeat(np.arange(data.n_users), data.by_user().counts)
-    rows = [
-        f"{data.user_ids[u]},{data.item_ids[i]},{rating:g}"
-        for u, i, rating in zip(users.tolist(), data.item_indices.tolist(), data.weights.tolist(), strict=True)
-    ]
-    return {"a.csv": "\n".join(["user_id,item_id,rating", *rows])}
-
-
-def trained(base: Path) -> str:
-    """Train and return the log."""
-    done = run_train(base)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
-    return done.stdout
-
-
-def refused(base: Path) -> str:
-    """Train in vain and return the reason."""
-    done = run_train(base)
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
-    return (base / "output/failure").read_text()
-
-
-def manifest_of(base: Path) -> Mapping[str, Any]:
-    return artifact.load(base / "model").manifest
-
-
-def value_of(name: str, log: str) -> float:
-    """Find a metric as CloudWatch does: the last line that its regular expression matches."""
-    found = [match.group(1) for logged in log.splitlines() if (match := re.search(regex(name), logged))]
-    return float(found[-1])
-
-
-QUICK = {"embedding_dim": "8", "epochs": "6"}
+from measured_jobs_support import QUICK, clicks, manifest_of, ratings, refused, trained, value_of
+from support import clustered_interactions, make_base, stopped_after
 
 
 def test_a_job_without_hyperparameters_says_how_good_its_model_is(tmp_path: Path) -> None:
@@ -213,47 +155,6 @@ def test_a_bad_validation_channel_is_refused_with_its_file_and_line(tmp_path: Pa
     assert "validation" in reason
 
 
-def test_a_model_below_the_gate_ends_the_job_with_the_figures_and_is_not_saved(tmp_path: Path) -> None:
-    asked = {**QUICK, "min_metric": "validation:ndcg@10>=0.99", "beat_popularity": "true"}
-    base = make_base(tmp_path, files=clicks(), hyperparameters=asked)
-    reason = refused(base)
-    assert reason.startswith(
-        "the model did not pass the publish gate and was not saved (report.html in the job's output tells more; change"
-        " hyperparameters, data or the gate): validation:ndcg@10=0."
-    )
-    assert "beside most popular 0." in reason and "is not >= 0.99" in reason and len(reason) < 1024
-    assert not (base / "model/manifest.json").exists()
-    # What went wrong can be looked at.
-    assert sorted(path.name for path in (base / "output/data").iterdir()) == ["report.html", "report.json"]
-    assert "did not pass the publish gate" in (base / "output/data/report.html").read_text()
-
-
-def test_a_gate_is_judged_whatever_becomes_of_the_report_and_names_an_earlier_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
-    training.train(Paths(base), stop=StopSignal())
-    earlier = (base / "model/manifest.json").read_bytes()
-    gated = {**QUICK, "min_metric": "ndcg@10>=0.99"}
-    (base / "input/config/hyperparameters.json").write_text(json.dumps(gated))
-
-    def full(*_: object, **__: object) -> int:
-        raise PlatformError("cannot write to model: the disk is full")
-
-    monkeypatch.setattr("factorbox.training.train.artifact.save", full)
-    with pytest.raises(UserError, match=r"is not >= 0\.99") as error:
-        training.train(Paths(base), stop=StopSignal())
-    assert "the model in the folder is of an earlier job" in str(error.value)
-    assert (base / "model/manifest.json").read_bytes() == earlier
-
-
-def test_a_model_above_the_gate_is_published(tmp_path: Path) -> None:
-    asked = {**QUICK, "min_metric": "validation:ndcg@10>=0.01,auc>0.5", "beat_popularity": "true"}
-    base = make_base(tmp_path, files=clicks(), hyperparameters=asked)
-    trained(base)
-    assert (base / "model/manifest.json").exists()
-
-
 def test_a_job_told_to_stop_keeps_the_measured_model_with_both_histories(tmp_path: Path) -> None:
     base = make_base(tmp_path, files=clicks(), hyperparameters={"embedding_dim": "4", "epochs": "100000"})
     rest = stopped_after("epoch=3;", base)
@@ -279,80 +180,6 @@ def test_overfitting_is_seen_and_stopped(tmp_path: Path) -> None:
     assert manifest_of(without)["counts"]["epochs"] == 40 > manifest_of(stopped)["counts"]["epochs"]
     figures = [manifest_of(base)["metrics"]["validation:rmse"] for base in (stopped, without)]
     assert figures[0] < figures[1]
-
-
-HARD: dict[str, tuple[list[str], dict[str, str]]] = {
-    "10 interactions in all": ([f"u{k % 4},i{k}" for k in range(10)], {}),
-    "10 interactions, stratified": ([f"u{k % 4},i{k}" for k in range(10)], {"validation": "stratified"}),
-    "1 item": ([f"u{k},only" for k in range(1500)], {}),
-    "1 item, random": ([f"u{k},only" for k in range(1500)], {"validation": "random"}),
-    "1 user": ([f"only,i{k}" for k in range(1500)], {}),
-    "1 user with 1 interaction": (["ann,book"], {}),
-    "every user has one": ([f"u{k},i{k % 40}" for k in range(1500)], {}),
-    "everybody has everything": ([f"u{k // 30},i{k % 30}" for k in range(1500)], {}),
-    "all at one moment": (
-        [f"u{k // 30},i{k % 30},2024-01-01T00:00:00Z" for k in range(1500)],
-        {"validation": "chronological"},
-    ),
-}
-
-
-@pytest.mark.parametrize("case", HARD)
-def test_data_that_are_hard_to_measure_leave_a_model_and_a_report(tmp_path: Path, case: str) -> None:
-    rows, asked = HARD[case]
-    header = "user_id,item_id,timestamp" if rows[0].count(",") == 2 else "user_id,item_id"
-    files = {"a.csv": "\n".join([header, *rows])}
-    base = make_base(tmp_path, files=files, hyperparameters={**QUICK, **asked})
-    log, manifest = trained(base), manifest_of(base)
-    record = manifest["validation"]
-    if "metrics" in record:
-        assert all(0 <= estimate["value"] <= 1 for estimate in record["metrics"].values())
-    else:
-        assert record["measured"].startswith("Nothing was measured: ")
-        assert "nothing is measured: " in log
-    report = (base / "output/data/report.html").read_text()
-    assert record["measured"].split(":")[0] in html.unescape(report)
-    assert "could not be made" not in report
-
-
-def test_a_user_with_one_interaction_among_others_keeps_it(tmp_path: Path) -> None:
-    training = clicks()["a.csv"]
-    assert isinstance(training, str)
-    files = {"a.csv": f"{training}\nlonely,i0005"}
-    for method in ("random", "stratified"):
-        asked = {**QUICK, "validation": method, "refit": "false"}
-        base = make_base(tmp_path / method, files=files, hyperparameters=asked)
-        trained(base)
-        model = artifact.load(base / "model")
-        lonely = int(model.user_ids.indices_of(["lonely"])[0])
-        assert model.history.counts[lonely] == 1
-
-
-def test_a_report_that_cannot_be_written_does_not_fail_the_job(tmp_path: Path) -> None:
-    base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
-    # Where the page would be there is a folder.
-    (base / "output/data/report.html/in-the-way").mkdir(parents=True)
-    log = trained(base)
-    assert "cannot remove the old " in log and "there is no report: " in log and "cannot write " in log
-    assert (base / "model/manifest.json").exists()
-
-
-def test_a_report_that_cannot_be_made_says_why_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(folder: Path, inputs: ReportInputs) -> None:
-        raise ValueError("no <ink>")
-
-    monkeypatch.setattr("factorbox.training.train.write_report", fail)
-    base = make_base(tmp_path, files=clicks(), hyperparameters=QUICK)
-    (base / "output/data").mkdir(parents=True)
-    for name in ("report.html", "report.json"):
-        (base / "output/data" / name).write_text("of an earlier training")
-    training.train(Paths(base), stop=StopSignal())
-    page = (base / "output/data/report.html").read_text()
-    assert (
-        "The report could not be made. The model is not affected; the log says more. ValueError: no &lt;ink&gt;" in page
-    )
-    assert not (base / "output/data/report.json").exists()
-    assert (base / "model/manifest.json").exists()
 
 
 def test_the_log_says_how_long_each_part_took(tmp_path: Path) -> None:

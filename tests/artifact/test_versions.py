@@ -17,29 +17,10 @@ from artifact_support import (
     random_factors,
     rows_of,
     save,
-    save_rich,
-    small_interactions,
 )
 from factorbox import artifact
 from factorbox.data.interactions import Interactions
 from factorbox.errors import PlatformError
-
-
-@pytest.fixture
-def interactions() -> Interactions:
-    return small_interactions()
-
-
-@pytest.fixture
-def rich_folder(tmp_path: Path) -> Path:
-    save_rich(tmp_path / "rich", small_interactions())
-    return tmp_path / "rich"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save(tmp_path / "model", small_interactions())
-    return tmp_path / "model"
 
 
 def test_a_model_of_format_version_1_loads_with_all_items_available(folder: Path, interactions: Interactions) -> None:

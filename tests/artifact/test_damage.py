@@ -16,25 +16,9 @@ from safetensors.torch import load_file, save_file
 from artifact_support import (
     edit_manifest,
     rewrite,
-    save,
-    save_rich,
-    small_interactions,
 )
 from factorbox import artifact
 from factorbox.errors import PlatformError
-
-
-@pytest.fixture
-def rich_folder(tmp_path: Path) -> Path:
-    save_rich(tmp_path / "rich", small_interactions())
-    return tmp_path / "rich"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save(tmp_path / "model", small_interactions())
-    return tmp_path / "model"
-
 
 FILES = (
     "manifest.json",

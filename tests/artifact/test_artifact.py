@@ -18,7 +18,6 @@ from artifact_support import (
     rows_of,
     save,
     save_rich,
-    small_interactions,
 )
 from factorbox import artifact
 from factorbox.data.ids import Ids
@@ -27,23 +26,6 @@ from factorbox.data.splits import Pairs
 from factorbox.errors import AlgorithmError, PlatformError
 from factorbox.model_files import OPTIONAL_FILES, REQUIRED_FILES
 from support import interactions_from_rows
-
-
-@pytest.fixture
-def interactions() -> Interactions:
-    return small_interactions()
-
-
-@pytest.fixture
-def rich_folder(tmp_path: Path) -> Path:
-    save_rich(tmp_path / "rich", small_interactions())
-    return tmp_path / "rich"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    save(tmp_path / "model", small_interactions())
-    return tmp_path / "model"
 
 
 def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> None:
