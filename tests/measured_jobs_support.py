@@ -1,18 +1,23 @@
-"""Files of interactions, and training jobs on them as processes of their own."""
+"""Files of interactions, and training jobs on them in this process."""
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from factorbox import artifact
 from factorbox.contract.metric_lines import regex
-from support import clustered_interactions, clustered_ratings, run_train
+from factorbox.training.train import main
+from support import clustered_interactions, clustered_ratings
 
 Files = Mapping[str, bytes | str]
 
@@ -38,19 +43,25 @@ def ratings() -> Files:
     return {"a.csv": "\n".join(["user_id,item_id,rating", *rows])}
 
 
+def run(base: Path) -> tuple[int, str]:
+    """Run the command `train` and return its exit code and what it said; tests restore what it sets in a process."""
+    said = io.StringIO()
+    with mock.patch.dict(os.environ, SAGEMAKER_BASE_DIR=str(base)), redirect_stdout(said), redirect_stderr(said):
+        code = main()
+    return code, said.getvalue()
+
+
 def trained(base: Path) -> str:
     """Train and return the log."""
-    done = run_train(base)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
-    return done.stdout
+    code, log = run(base)
+    assert code == 0, log
+    return log
 
 
 def refused(base: Path) -> str:
     """Train in vain and return the reason."""
-    done = run_train(base)
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    code, log = run(base)
+    assert code == 1 and "Traceback" not in log, log
     return (base / "output/failure").read_text()
 
 

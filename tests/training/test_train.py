@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +43,6 @@ def rated_csv_of(*, n_users: int = 60, n_items: int = 40) -> str:
 CSV = csv_of()
 RATED_CSV = rated_csv_of()
 QUICK = {"embedding_dim": "8", "epochs": "3"}
-
-
-@pytest.fixture(autouse=True)
-def process_state() -> Iterator[None]:
-    """`main` installs signal handlers and log handlers for a process of its own."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    root = logging.getLogger()
-    log_handlers, level = root.handlers[:], root.level
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    root.handlers[:], root.level = log_handlers, level
-    logging.captureWarnings(False)
 
 
 def train(base: Path, monkeypatch: pytest.MonkeyPatch) -> int:
