@@ -19,6 +19,7 @@ import pytest
 from factorbox import artifact
 from factorbox.contract.memory import memory_in_use
 from factorbox.models import ALGORITHMS
+from factorbox.training import preparing
 from factorbox.training import train as training
 from factorbox.training.fitting import Fitting
 from support import CONTAINER, clustered_interactions, clustered_ratings, make_base, run_train, stopped_after
@@ -172,7 +173,7 @@ def test_a_bad_channel_of_items_ends_the_job_before_it_trains(
 def test_write_requests_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = make_base(tmp_path, files={"a.csv": CSV}, hyperparameters={**QUICK, "write_requests": "False"})
     assert train(base, monkeypatch) == 0
-    assert not (base / "output/data").exists()
+    assert not (base / "output/data/requests").exists()
 
 
 def test_ratings_as_weights_are_pointed_out(
@@ -313,7 +314,7 @@ def test_a_job_that_cannot_fit_names_the_largest_dimension_that_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = memory_in_use() + 300 * 2**20
-    monkeypatch.setattr(training, "memory_limit", lambda: limit)
+    monkeypatch.setattr(preparing, "memory_limit", lambda: limit)
     base = make_base(tmp_path, files={"a.csv": csv_of(n_users=3000)}, hyperparameters={"embedding_dim": "4000"})
     assert train(base, monkeypatch) == 1
     assert "training with embedding_dim=4000 needs about" in failure(base)
@@ -329,7 +330,7 @@ def test_a_fault_of_ours_is_called_one_and_its_trace_is_in_the_log(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("unexpected")
 
-    monkeypatch.setattr(training, "read_interactions", broken)
+    monkeypatch.setattr(preparing, "read_interactions", broken)
     base = make_base(tmp_path, files={"a.csv": CSV})
     assert train(base, monkeypatch) == 1
     assert failure(base).startswith("a fault of factorbox: KeyError: 'unexpected'")
@@ -353,7 +354,7 @@ def test_a_stop_before_training_ends_at_once_and_fails(
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
 
-    monkeypatch.setattr(training, moment, stopped)
+    monkeypatch.setattr(preparing, moment, stopped)
     base = make_base(tmp_path, files={"a.csv": CSV})
     assert train(base, monkeypatch) == 1
     assert failure(base) == "the job was stopped before its first epoch: nothing was saved\n"
