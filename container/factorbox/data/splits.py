@@ -71,9 +71,10 @@ def as_method(name: str) -> Method:
     UserError
         Where there is none of this name.
     """
-    for method in get_args(Method):
+    methods: tuple[Method, ...] = get_args(Method)
+    for method in methods:
         if name == method:
-            return method  # type: ignore[no-any-return]
+            return method
     raise UserError(
         f"validation={name!r} is no way to hold interactions out: give one of {', '.join(get_args(Method))}"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.evaluation.metrics import RATING_METRICS
+from factorbox.evaluation.metrics import LOSS, RATING_METRICS
 from factorbox.report.blocks import Chart
 from factorbox.report.charts import columns, count, decimal
 from factorbox.report.comparisons import display_name
@@ -21,19 +21,18 @@ MOST_POINTS = 200
 _HEIGHT = 240
 _MOST_METRICS = 3
 _PADDING = 28
-_LOSS = "validation:loss"
 # With so few epochs each is seen as a point of its own.
 _FEW = 30
 # And with so few, each has its number below it.
 _EACH = 8
-_SMALLER_IS_BETTER = {_LOSS, *(metric.log_name for metric in RATING_METRICS)}
+_SMALLER_IS_BETTER = {LOSS, *(metric.log_name for metric in RATING_METRICS)}
 
 
 def curve_charts(curve: Sequence[CurvePoint]) -> list[Chart]:
     """Draw the loss and each metric by epoch, each in a chart of its own; nothing for no epochs."""
     if not curve:
         return []
-    metrics = [name for name in _metric_names(curve) if name != _LOSS]
+    metrics = [name for name in _metric_names(curve) if name != LOSS]
     return [_loss_chart(curve), *(_metric_chart(curve, name) for name in metrics[:_MOST_METRICS])]
 
 
@@ -80,7 +79,7 @@ def _finite(value: float) -> float | None:
 def _loss_chart(curve: Sequence[CurvePoint]) -> Chart:
     shown = thinned(curve)
     series = [("training", point.epoch, point.train_loss) for point in shown]
-    held_out = [("held out", point.epoch, point.metrics[_LOSS]) for point in shown if _LOSS in point.metrics]
+    held_out = [("held out", point.epoch, point.metrics[LOSS]) for point in shown if LOSS in point.metrics]
     names, epochs, losses = zip(*series, *held_out, strict=True)
     data = columns(series=np.array(names), epoch=np.array(epochs), loss=np.array(losses, dtype=np.float64))
     encoding = _axes(curve, "loss", "Loss", format=".4~g")
