@@ -120,8 +120,8 @@ def _of_users(
     rng: np.random.Generator,
 ) -> Pairs:
     n = last - first
-    lengths = rng.lognormal(np.log(shape.mean_history) - shape.spread**2 / 2, shape.spread, n)
-    lengths = np.clip(lengths, 2, shape.items / 4).astype(np.int64)
+    wished = rng.lognormal(np.log(shape.mean_history) - shape.spread**2 / 2, shape.spread, n)
+    lengths = np.clip(wished, 2, shape.items / 4).astype(np.int64)
     liked = rng.integers(0, shape.topics, (n, shape.topics_of_user))
     # Half as many again, since those that come twice count once.
     drawn = lengths + lengths // 2 + 4

@@ -105,6 +105,7 @@ def test_of_repeated_ratings_the_latest_counts_and_of_those_at_one_time_the_last
         ITEMS,
         blocks=[block(slice(cut)), block(slice(cut, None))],
         rows_per_user=np.bincount(users, minlength=3),
+        rows_per_item=np.bincount(items, minlength=4),
         latest=True,
     )
     for name in ("indptr", "item_indices", "weights"):
@@ -146,6 +147,7 @@ def test_the_time_of_a_pair_is_that_of_its_latest_row_and_changes_nothing_else(
         ITEMS,
         blocks=[Block(users[part], items[part], weights[part], times[part]) for part in (slice(cut), slice(cut, None))],
         rows_per_user=np.bincount(users, minlength=3),
+        rows_per_item=np.bincount(items, minlength=4),
         latest=latest,
         keep_times=True,
     )

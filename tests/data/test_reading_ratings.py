@@ -96,7 +96,7 @@ def test_the_latest_rating_of_a_pair_counts_whatever_the_files_parsers_and_threa
 @pytest.mark.parametrize("time", ["2024-05-31T08:00:00Z", "1717142400", '"2024-05-31T08:00:00+00:00"', ""])
 def test_times_of_all_kinds_use_the_kernels_compiled_for_one(tmp_path: Path, time: str) -> None:
     read(write(tmp_path, a="user,item,rating,timestamp\na,p,1,1\n"))
-    kernel: Any = folding._deal_in_order
+    kernel: Any = folding._deal_by_item
     compiled = len(kernel.signatures)
     read(write(tmp_path, a=f"user,item,rating{',timestamp' * bool(time)}\na,p,1{',' * bool(time)}{time}\n"))
     assert len(kernel.signatures) == compiled

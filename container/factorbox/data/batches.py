@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,26 +18,55 @@ from factorbox.data.folding import Block
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
+from factorbox.kernels import kernel
 
 _MAX_IDS = int(np.iinfo(np.int32).max)
 
 
+class TextSource(Protocol):
+    """Distinct texts by number; several columns may use one, which may grow meanwhile."""
+
+    def __len__(self) -> int: ...
+
+    def texts(self) -> pa.Array:
+        """Return the texts in the order of their numbers."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """A column of ids: distinct texts and, for each row, the position of its text.  # (rows,)."""
+    """A column of ids: where their texts stand and, for each row, the number of its text.  # (rows,)."""
 
-    texts: pa.StringArray
+    source: TextSource
     codes: NDArray[np.int32]
 
     @classmethod
     def from_dictionary(cls, column: pa.DictionaryArray) -> Coded:
         """Take over a dictionary-encoded Arrow column without nulls."""
-        return cls(texts=column.dictionary, codes=column.indices.to_numpy())
+        # Arrow's memory is read-only, and codes are changed in place later on.
+        return cls(source=_Listed(column.dictionary), codes=column.indices.to_numpy().astype(np.int32))
+
+    @property
+    def texts(self) -> pa.Array:
+        """The texts of the source."""
+        return self.source.texts()
 
     def where(self, keep: NDArray[np.bool_]) -> Coded:
-        """Keep some of the rows, and only the texts that these use."""
-        used, codes = np.unique(self.codes[keep], return_inverse=True)
-        return Coded(texts=self.texts.take(pa.array(used)), codes=codes.astype(np.int32))
+        """Keep some of the rows."""
+        return Coded(source=self.source, codes=self.codes[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """Texts that no longer grow."""
+
+    array: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def texts(self) -> pa.Array:
+        return self.array
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +78,7 @@ class Batch:
     columns
         Where the file keeps what.
     users, items
-        The ids, all used.
+        The ids.
     weights
         float32, (rows,); None without a weight column.
     times
@@ -136,46 +165,71 @@ def combine(batches: list[Batch], *, feedback: Feedback, keep_times: bool = Fals
     UserError
         Where there are more users or items than int32 counts, or weights add up to more than float32 holds.
     """
-    user_ids, user_indices = _unify([batch.users.texts for batch in batches], what="users")
-    item_ids, item_indices = _unify([batch.items.texts for batch in batches], what="items")
-    rows_per_user = np.zeros(len(user_ids), dtype=np.int64)
-    for batch, indices in zip(batches, user_indices, strict=True):
-        rows_per_user[indices] += np.bincount(batch.users.codes, minlength=len(indices))
-
-    for parts in (batches, user_indices, item_indices):
-        parts.reverse()
+    user_ids, rows_per_user = _unify([batch.users for batch in batches], what="users")
+    item_ids, rows_per_item = _unify([batch.items for batch in batches], what="items")
+    waiting = [
+        Block(users=batch.users.codes, items=batch.items.codes, weights=batch.weights, times=batch.times)
+        for batch in reversed(batches)
+    ]
+    # With the batches go the vocabularies.
+    batches.clear()
 
     def blocks() -> Iterator[Block]:
-        while batches:
-            batch = batches.pop()
-            yield Block(
-                users=user_indices.pop()[batch.users.codes],
-                items=item_indices.pop()[batch.items.codes],
-                weights=batch.weights,
-                times=batch.times,
-            )
+        while waiting:
+            yield waiting.pop()
 
     return Interactions.from_blocks(
         user_ids,
         item_ids,
         blocks=blocks(),
         rows_per_user=rows_per_user,
+        rows_per_item=rows_per_item,
         latest=feedback.kind == "ratings",
         keep_times=keep_times,
     )
 
 
-def _unify(texts: list[pa.StringArray], *, what: str) -> tuple[Ids, list[NDArray[np.int32]]]:
-    """Sort the texts of all batches; for each batch, return the index of each of its texts."""
-    lengths = [len(part) for part in texts]
+def _unify(columns: list[Coded], *, what: str) -> tuple[Ids, NDArray[np.int64]]:
+    """Sort the texts that columns use, and turn their codes, in place, into positions; also count the rows of each."""
+    sources = list({id(column.source): column.source for column in columns}.values())
+    number = {id(source): k for k, source in enumerate(sources)}
+    rows = [np.zeros(len(source), dtype=np.int64) for source in sources]
+    for column in columns:
+        _count(column.codes, rows[number[id(column.source)]])
+    # Of rows that were dropped, and of files that were refused, texts may be there that nobody uses.
+    used = [np.flatnonzero(counts) for counts in rows]
+    lengths = [len(part) for part in used]
     if sum(lengths) > _MAX_IDS:
         raise UserError(f"too many {what}: {sum(lengths):,} ids in the blocks read, and {_MAX_IDS:,} are possible")
     # Large strings: all ids together may be more than 2 GiB.
-    large = pa.chunked_array([part.cast(pa.large_string()) for part in texts], type=pa.large_string())
-    coded = large.combine_chunks().dictionary_encode()
+    texts = [
+        source.texts().cast(pa.large_string()).take(pa.array(part)) for source, part in zip(sources, used, strict=True)
+    ]
+    coded = pa.chunked_array(texts, type=pa.large_string()).combine_chunks().dictionary_encode()
     order = pc.array_sort_indices(coded.dictionary)
     rank = np.empty(len(order), dtype=np.int32)
     rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-    indices = rank[coded.indices.to_numpy()]
-    ids = Ids(coded.dictionary.take(order))
-    return ids, np.split(indices, np.cumsum(lengths)[:-1])
+    positions = np.split(rank[coded.indices.to_numpy()], np.cumsum(lengths)[:-1])
+    total = np.zeros(len(order), dtype=np.int64)
+    of_codes = []
+    for counts, part, position in zip(rows, used, positions, strict=True):
+        total[position] += counts[part]
+        of_codes.append(np.empty(len(counts), dtype=np.int32))
+        of_codes[-1][part] = position
+    for column in columns:
+        _recode(column.codes, of_codes[number[id(column.source)]])
+    return Ids(coded.dictionary.take(order)), total
+
+
+@kernel()
+def _count(codes, counts):  # type: ignore[no-untyped-def]
+    """Count how often each code comes."""
+    for k in range(len(codes)):
+        counts[codes[k]] += 1
+
+
+@kernel()
+def _recode(codes, positions):  # type: ignore[no-untyped-def]
+    """Replace each code by its position."""
+    for k in range(len(codes)):
+        codes[k] = positions[codes[k]]

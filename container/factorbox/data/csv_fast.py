@@ -8,38 +8,72 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 from numpy.typing import NDArray
 
 from factorbox.data.batches import Batch, Coded, make_batch
-from factorbox.data.columns import Columns, ReadOptions, find_columns
+from factorbox.data.columns import Columns, ReadOptions, Role, find_columns
+from factorbox.data.csv_blocks import MAX_LINE_BYTES, Lines, Refused, blocks
+from factorbox.data.csv_fields import NUMBER, Fields
+from factorbox.data.csv_kernels import REFUSALS, split
 from factorbox.data.csv_strict import BOM, Dialect
 from factorbox.data.feedback import Feedback
 from factorbox.data.fields import all_epoch_microseconds, common_time_kind, is_moment, is_number
+from factorbox.data.vocabulary import Vocabulary
 from factorbox.data.weights import WeightRule
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 1 << 20
 """Bytes that one task parses."""
 
-# Longer lines are legal up to the strict parser's limits, which count characters and fields as well.
-_MAX_LINE_BYTES = 1 << 16
+_ROLES: tuple[Role, ...] = ("user", "item", "weight", "time")
 
 _ToMicroseconds = Callable[[NDArray[Any]], NDArray[np.int64]]
 
-_ID = pa.dictionary(pa.int32(), pa.string())
 _NAIVE, _ZONED = pa.timestamp("us"), pa.timestamp("us", tz="UTC")
 
 
-class Refused(Exception):  # noqa: N818 - it is no error: the strict parser takes over
-    """The file is not plainly well-formed."""
+__all__ = ["BLOCK_BYTES", "Coders", "Refused", "parse"]
+
+
+class Coders:
+    """The vocabularies of the threads that parse: each one has its own, for all files."""
+
+    def __init__(self) -> None:
+        self._all: list[_Coder] = []
+        self._idle: deque[_Coder] = deque()
+
+    def __call__(self, task: _Task, lines: Lines) -> _Parsed:
+        """Work a task off with vocabularies that nobody else uses."""
+        try:
+            coder = self._idle.pop()
+        except IndexError:
+            coder = _Coder(users=Vocabulary(), items=Vocabulary())
+            self._all.append(coder)
+        try:
+            return task(lines, coder)
+        finally:
+            self._idle.append(coder)
+
+    def check_text(self) -> None:
+        """Refuse ids that are not UTF-8."""
+        for coder in self._all:
+            for vocabulary in (coder.users, coder.items):
+                try:
+                    vocabulary.texts().validate(full=True)
+                except pa.ArrowInvalid as error:
+                    raise Refused(str(error)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Coder:
+    users: Vocabulary
+    items: Vocabulary
 
 
 def parse(
@@ -50,6 +84,7 @@ def parse(
     feedback: Feedback,
     keep_times: bool,
     executor: Executor,
+    coders: Coders | None = None,
     ahead: int = 2,
     block_bytes: int = BLOCK_BYTES,
 ) -> list[Batch]:
@@ -60,7 +95,9 @@ def parse(
     stream, name, options, feedback, keep_times
         As in the strict parser.
     executor
-        Runs the tasks; pyarrow releases the GIL in them.
+        Runs the tasks; kernels release the GIL in them.
+    coders
+        Vocabularies to go on with; their own for this file, where none are given.
     ahead
         Blocks that may be in work at a time, which bounds the memory.
     block_bytes
@@ -73,15 +110,21 @@ def parse(
     UserError
         Where the header lacks a column, has two for a role, or is no header.
     """
-    blocks = _blocks(stream, block_bytes=block_bytes)
-    first = next(blocks, b"").removeprefix(BOM)
+    coders = Coders() if coders is None else coders
+    idle: list[NDArray[np.uint8]] = []
+    parts = blocks(stream, block_bytes=block_bytes, idle=idle)
+    first = next(parts, None)
+    if first is None:
+        raise Refused("no header")
     task, body = _task(first, name=name, options=options, feedback=feedback, keep_times=keep_times)
     batches: list[Batch] = []
     kinds: set[str] = set()
-    running: deque[Future[_Parsed]] = deque()
+    running: deque[tuple[Future[_Parsed], Lines]] = deque()
 
     def collect() -> None:
-        parsed = running.popleft().result()
+        future, lines = running.popleft()
+        parsed = future.result()
+        idle.append(lines.data)
         if parsed.batch is not None:
             batches.append(parsed.batch)
         kinds.update(parsed.time_kinds)
@@ -89,16 +132,19 @@ def parse(
             raise Refused("times of two kinds")
 
     try:
-        running.append(executor.submit(task, body))
-        for block in blocks:
+        running.append((executor.submit(coders, task, body), body))
+        for block in parts:
             while len(running) >= ahead:
                 collect()
-            running.append(executor.submit(task, block))
+            running.append((executor.submit(coders, task, block), block))
         while running:
             collect()
     finally:
-        for future in running:
+        for future, _ in running:
             future.cancel()
+        # Vocabularies must not grow any more while the next file is read.
+        wait([future for future, _ in running])
+    coders.check_text()
     return batches
 
 
@@ -115,28 +161,26 @@ class _Task:
     columns: Columns
     options: ReadOptions
     rule: WeightRule
-    time_type: pa.DataType | None
+    time_type: pa.DataType
     keep_times: bool
 
-    def __call__(self, block: bytes) -> _Parsed:
-        if not block.strip(b"\r\n"):
-            _check_line_ends(block)
+    def __call__(self, lines: Lines, coder: _Coder) -> _Parsed:
+        fields = self._split(lines)
+        if not fields["user"].rows:
             return _Parsed(batch=None, time_kinds=frozenset())
-        _check_text(block, delimiter=self.options.separator)
-        table = self._table(block)
-        ids = {role: _ids(table.column(role)) for role in ("user", "item")}
+        users, items = _ids(fields["user"], coder.users), _ids(fields["item"], coder.items)
         weights, times, kind = None, None, "any"
-        if "weight" in self.columns.positions:
-            weights = table.column("weight").to_numpy()
+        if "weight" in fields:
+            weights = fields["weight"].as_numbers()
             if not self.rule.usable(weights).all():
                 raise Refused("a weight out of range")
         to_microseconds: _ToMicroseconds = np.asarray
-        if "time" in self.columns.positions:
-            times, kind, to_microseconds = _times(table.column("time"))
+        if "time" in fields:
+            times, kind, to_microseconds = _times(fields["time"], self.time_type)
         batch = make_batch(
             self.columns,
-            users=ids["user"],
-            items=ids["item"],
+            users=users,
+            items=items,
             weights=weights,
             times=times,
             to_microseconds=to_microseconds,
@@ -145,67 +189,51 @@ class _Task:
         )
         return _Parsed(batch=batch, time_kinds=frozenset({kind} - {"any"}))
 
-    def _table(self, block: bytes) -> pa.Table:
-        """Let pyarrow split and convert the columns that have a role."""
-        # Names of our own: the header may repeat a name in columns that nobody needs.
-        names = [str(k) for k in range(len(self.columns.names))]
+    def _split(self, lines: Lines) -> dict[Role, Fields]:
+        """Find the fields of the columns that have a role."""
+        data, start, end = lines
+        n_columns = len(self.columns.names)
+        roles = np.full(n_columns, len(_ROLES), dtype=np.int64)
         for role, position in self.columns.positions.items():
-            names[position] = role
-        types = {"user": _ID, "item": _ID, "weight": pa.float64(), "time": self.time_type}
-        try:
-            return pa.csv.read_csv(
-                pa.BufferReader(block),
-                read_options=pa.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
-                parse_options=pa.csv.ParseOptions(delimiter=self.options.separator, newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types={role: types[role] for role in self.columns.positions},
-                    include_columns=list(self.columns.positions),
-                    null_values=[],
-                    strings_can_be_null=False,
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            raise Refused(str(error)) from error
-
-
-def _blocks(stream: BinaryIO, *, block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream behind line ends into blocks."""
-    rest = b""
-    while chunk := stream.read(block_bytes):
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield rest + chunk[:end]
-            rest = chunk[end:]
-        else:
-            rest += chunk
-        if len(rest) > max(_MAX_LINE_BYTES, block_bytes):
-            raise Refused("a long line")
-    if rest:
-        yield rest
+            roles[position] = _ROLES.index(role)
+        # A row is at least one byte for each column; memory that is not written is not there.
+        most_rows = (end - start) // n_columns + 1
+        starts = np.empty((len(_ROLES) + 1, most_rows), dtype=np.int32)
+        ends = np.empty_like(starts)
+        delimiter = np.uint8(ord(self.options.separator))
+        rows = split(data, start, end, delimiter, roles, MAX_LINE_BYTES, starts, ends)
+        if rows < 0:
+            raise Refused(REFUSALS[rows])
+        return {
+            role: Fields(data, starts[k, :rows], ends[k, :rows])
+            for k, role in enumerate(_ROLES)
+            if role in self.columns.positions
+        }
 
 
 def _task(
-    block: bytes, *, name: str, options: ReadOptions, feedback: Feedback, keep_times: bool
-) -> tuple[_Task, bytes]:
+    block: Lines, *, name: str, options: ReadOptions, feedback: Feedback, keep_times: bool
+) -> tuple[_Task, Lines]:
     """Read the header of the first block; return what parses the rest, and the rest."""
-    start, line = 0, 0
+    text = block.data[: block.end].tobytes()
+    start, line = len(BOM) if text.startswith(BOM) else 0, 0
     while True:
-        end = block.find(b"\n", start) + 1 or len(block)
-        text, line = block[start:end], line + 1
-        start = end
-        if text.strip(b"\r\n"):
-            break
-        if not text:
+        end = text.find(b"\n", start) + 1
+        if not end:
             raise Refused("no header")
-    _check_text(text, delimiter=options.separator)
-    header = _fields(text, options=options)
-    columns = find_columns(header, place=f"{name}, line {line}", options=options, feedback=feedback)
-    body = block[start:]
-    time_type = None
+        header, line = text[start:end], line + 1
+        start = end
+        if header.strip(b"\r\n"):
+            break
+    _check_header(header, delimiter=options.separator)
+    names = _fields(header, options=options)
+    columns = find_columns(names, place=f"{name}, line {line}", options=options, feedback=feedback)
+    time_type = NUMBER
     if "time" in columns.positions:
-        time_type = _time_type(body, position=columns.positions["time"], options=options)
+        time_type = _time_type(text[start:], position=columns.positions["time"], options=options)
     rule = WeightRule(feedback=feedback, min_rating=options.min_rating)
-    return _Task(columns=columns, options=options, rule=rule, time_type=time_type, keep_times=keep_times), body
+    task = _Task(columns=columns, options=options, rule=rule, time_type=time_type, keep_times=keep_times)
+    return task, block._replace(start=start)
 
 
 def _fields(line: bytes, *, options: ReadOptions) -> list[str]:
@@ -218,58 +246,50 @@ def _fields(line: bytes, *, options: ReadOptions) -> list[str]:
 
 def _time_type(body: bytes, *, position: int, options: ReadOptions) -> pa.DataType:
     """Choose the type for the times of a file by its first row."""
-    line = body.lstrip(b"\r\n")[: 2 * _MAX_LINE_BYTES].split(b"\n", 1)[0]
+    line = body.lstrip(b"\r\n")[: 2 * MAX_LINE_BYTES].split(b"\n", 1)[0]
     fields = _fields(line, options=options) if line else []
     if len(fields) <= position or is_number(fields[position]):
-        return pa.float64()
+        return NUMBER
     time = fields[position].strip(" \t")
     # The zone stands behind the date, whose own signs do not count.
     return _ZONED if time.endswith("Z") or "+" in time or "-" in time[len("0000-00-00") :] else _NAIVE
 
 
-def _ids(column: pa.ChunkedArray) -> Coded:
-    # combine_chunks would hash a single chunk again.
-    coded = Coded.from_dictionary(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
-    if pc.min(pc.binary_length(coded.texts)).as_py() == 0:
+def _ids(fields: Fields, vocabulary: Vocabulary) -> Coded:
+    codes = vocabulary.codes(fields.data, starts=fields.starts, ends=fields.ends)
+    if codes is None:
         raise Refused("an empty id")
-    return coded
+    return Coded(source=vocabulary, codes=codes)
 
 
-def _times(column: pa.ChunkedArray) -> tuple[NDArray[np.float64] | NDArray[np.int64], str, _ToMicroseconds]:
+def _times(
+    fields: Fields, time_type: pa.DataType
+) -> tuple[NDArray[np.float64] | NDArray[np.int64], str, _ToMicroseconds]:
     """Check the times of a block; return them, their kind, and how they become microseconds."""
-    if pa.types.is_timestamp(column.type):
-        moments: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+    if time_type != NUMBER:
+        moments: NDArray[np.int64] = fields.as_type(time_type).cast(pa.int64()).to_numpy()
         if not (is_moment(int(moments.min())) and is_moment(int(moments.max()))):
             raise Refused("a time out of range")
         return moments, "ISO 8601", np.asarray
-    numbers: NDArray[np.float64] = column.to_numpy()
-    kind = common_time_kind(numbers)
+    times = fields.as_numbers()
+    kind = common_time_kind(times)
     if kind is None:
         raise Refused("a time out of range, or of another kind")
-    return numbers, kind, lambda some: all_epoch_microseconds(some, kind=kind)
+    return times, kind, lambda some: all_epoch_microseconds(some, kind=kind)
 
 
-def _check_text(block: bytes, *, delimiter: str) -> None:
-    """Refuse lines that are long, and bytes that parsers take in different ways."""
-    if b"\0" in block:
+def _check_header(line: bytes, *, delimiter: str) -> None:
+    """Refuse a header that is long, or that parsers take in different ways."""
+    if len(line) > MAX_LINE_BYTES:
+        raise Refused("a long line")
+    if b"\0" in line:
         raise Refused("a NUL byte")
-    if block.startswith(BOM):
-        raise Refused("a byte order mark that pyarrow would drop")
-    _check_line_ends(block)
-    start = 0
-    while len(block) - start > _MAX_LINE_BYTES:
-        # From one line end to the last one in reach: no line between is longer.
-        start = block.rfind(b"\n", start, start + _MAX_LINE_BYTES) + 1
-        if not start:
-            raise Refused("a long line")
-    if b'"' in block:
-        _check_quotes(block, delimiter=delimiter)
-
-
-def _check_line_ends(block: bytes) -> None:
-    returns = block.count(b"\r")
-    if returns and returns != block.count(b"\r\n"):
+    if line.startswith(BOM):
+        raise Refused("two byte order marks")
+    if line.count(b"\r") != line.count(b"\r\n"):
         raise Refused("a carriage return alone")
+    if b'"' in line:
+        _check_quotes(line, delimiter=delimiter)
 
 
 def _check_quotes(block: bytes, *, delimiter: str) -> None:

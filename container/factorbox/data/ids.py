@@ -35,6 +35,8 @@ class Ids:
             else np.zeros(1, dtype=np.int64)
         )
         self._data = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
+        # Whether they could be written to is part of their type, for which kernels are compiled.
+        self._offsets.flags.writeable = self._data.flags.writeable = False
 
     @classmethod
     def from_texts(cls, texts: Sequence[str]) -> Ids:
@@ -54,7 +56,11 @@ class Ids:
 
     def indices_of(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the index of each text, −1 where it is unknown.  # (len(texts),)."""
-        queries = Ids(pa.array(texts, type=pa.large_string()))  # in any order: only where each lies matters
+        return self.indices_among(pa.array(texts, type=pa.large_string()))
+
+    def indices_among(self, texts: pa.LargeStringArray) -> NDArray[np.int64]:
+        """Return the index of each text of a column, −1 where it is unknown.  # (len(texts),)."""
+        queries = Ids(texts)  # in any order: only where each lies matters
         if not len(queries):
             return np.zeros(0, dtype=np.int64)
         found = np.empty(len(queries), dtype=np.int64)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.data.folding import Block, fold, fold_latest
+from factorbox.data.folding import Block, fold
 from factorbox.data.ids import Ids
-from factorbox.data.rows import Rows
+from factorbox.data.rows import Rows, all_equal
 from factorbox.errors import UserError
 
 
@@ -74,11 +74,16 @@ class Interactions:
         UserError
             Where the weights of a pair add up to more than float32 holds.
         """
-        counts = np.bincount(user_indices, minlength=len(user_ids))
         values = None if weights is None else weights.astype(np.float32)
         block = Block(users=user_indices, items=item_indices, weights=values, times=times)
         return cls.from_blocks(
-            user_ids, item_ids, blocks=[block], rows_per_user=counts, latest=latest, keep_times=keep_times
+            user_ids,
+            item_ids,
+            blocks=[block],
+            rows_per_user=np.bincount(user_indices, minlength=len(user_ids)),
+            rows_per_item=np.bincount(item_indices, minlength=len(item_ids)),
+            latest=latest,
+            keep_times=keep_times,
         )
 
     @classmethod
@@ -89,6 +94,7 @@ class Interactions:
         *,
         blocks: Iterable[Block],
         rows_per_user: NDArray[np.int64],
+        rows_per_item: NDArray[np.int64],
         latest: bool = False,
         keep_times: bool = False,
     ) -> Interactions:
@@ -101,8 +107,8 @@ class Interactions:
         ----------
         blocks
             Some rows each: all with weights or none, and all with times or none.
-        rows_per_user
-            (users,): how many rows there are of each user in all blocks.
+        rows_per_user, rows_per_item
+            (users,) and (items,): how many rows there are of each in all blocks.
         latest
             As in `from_pairs`; the last row is that of the last block.
         keep_times
@@ -113,10 +119,11 @@ class Interactions:
         UserError
             Where the weights of a pair add up to more than float32 holds.
         """
-        if latest:
-            return cls(user_ids, item_ids, *fold_latest(blocks, rows_per_user=rows_per_user, keep_times=keep_times))
-        built = cls(user_ids, item_ids, *fold(blocks, rows_per_user=rows_per_user, keep_times=keep_times))
-        if built.n_pairs and np.isinf(built.weights.max()):
+        folded = fold(
+            blocks, rows_per_user=rows_per_user, rows_per_item=rows_per_item, latest=latest, keep_times=keep_times
+        )
+        built = cls(user_ids, item_ids, *folded)
+        if not latest and built.n_pairs and np.isinf(built.weights.max()):
             pair = int(built.weights.argmax())
             user = int(np.searchsorted(built.indptr, pair, side="right")) - 1
             raise UserError(
@@ -174,16 +181,19 @@ class Interactions:
     def only(self, chosen: NDArray[np.bool_]) -> Interactions:
         """Return the chosen pairs, with the ids, and so the indices, of the whole.
 
+        Weights that are all equal, as in data without a column of weights, are a part of these, not a copy.
+
         Parameters
         ----------
         chosen
             (pairs,): which pairs to keep.
         """
+        indptr = np.concatenate([[0], np.cumsum(self.count_by_user(chosen))]).astype(np.int64)
         return Interactions(
             user_ids=self.user_ids,
             item_ids=self.item_ids,
-            indptr=np.concatenate([[0], np.cumsum(self.count_by_user(chosen))]).astype(np.int64),
+            indptr=indptr,
             item_indices=self.item_indices[chosen],
-            weights=self.weights[chosen],
+            weights=self.weights[: indptr[-1]] if all_equal(self.weights) else self.weights[chosen],
             times=None if self.times is None else self.times[chosen],
         )

@@ -21,6 +21,7 @@ from factorbox.data.feedback import IMPLICIT, Feedback
 from factorbox.data.fields import moment
 from factorbox.data.files import Source, channel_files, kind_of, opened
 from factorbox.data.interactions import Interactions
+from factorbox.data.memory import release_unused_memory
 from factorbox.errors import UserError
 
 __all__ = ["ReadOptions", "ReadSummary", "read_interactions"]
@@ -110,6 +111,7 @@ def read_interactions(
     workers = min(threads or len(os.sched_getaffinity(0)), _MAX_THREADS)
     batches: list[Batch] = []
     first_name = ""
+    coders = csv_fast.Coders()
     shared = _shared_roles(feedback, keep_times=keep_times)
     with ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor:
         for source in sources:
@@ -119,6 +121,7 @@ def read_interactions(
                 feedback=feedback,
                 keep_times=keep_times or feedback.kind == "ratings",
                 executor=executor,
+                coders=coders,
                 workers=workers,
             )
             if batches and read:
@@ -127,6 +130,8 @@ def read_interactions(
             elif read:
                 first_name = source.name
             batches += read
+    # The batches know those that they need.
+    del coders
     kept = sum(batch.rows for batch in batches)
     dropped = sum(batch.dropped for batch in batches)
     if not kept:
@@ -140,6 +145,7 @@ def read_interactions(
     del weights
     days = [batch.activity for batch in batches if batch.activity is not None]
     interactions = combine(batches, feedback=feedback, keep_times=keep_times and "time" in columns)
+    release_unused_memory()
     return interactions, ReadSummary(
         files=len(sources),
         rows=kept + dropped,
@@ -167,17 +173,37 @@ def _nothing_left(path: Path, sources: list[Source], *, dropped: int, min_rating
 
 
 def _read_file(
-    source: Source, *, options: ReadOptions, feedback: Feedback, keep_times: bool, executor: Executor, workers: int
+    source: Source,
+    *,
+    options: ReadOptions,
+    feedback: Feedback,
+    keep_times: bool,
+    executor: Executor,
+    coders: csv_fast.Coders,
+    workers: int,
 ) -> list[Batch]:
     """Read the batches of one file; one without rows has none, whichever parser reads it."""
     batches = _parsed(
-        source, options=options, feedback=feedback, keep_times=keep_times, executor=executor, workers=workers
+        source,
+        options=options,
+        feedback=feedback,
+        keep_times=keep_times,
+        executor=executor,
+        coders=coders,
+        workers=workers,
     )
     return [batch for batch in batches if batch.rows or batch.dropped]
 
 
 def _parsed(
-    source: Source, *, options: ReadOptions, feedback: Feedback, keep_times: bool, executor: Executor, workers: int
+    source: Source,
+    *,
+    options: ReadOptions,
+    feedback: Feedback,
+    keep_times: bool,
+    executor: Executor,
+    coders: csv_fast.Coders,
+    workers: int,
 ) -> list[Batch]:
     if kind_of(source) == "parquet":
         return list(parquet.parse(source, options=options, feedback=feedback, keep_times=keep_times))
@@ -191,6 +217,7 @@ def _parsed(
                 feedback=feedback,
                 keep_times=keep_times,
                 executor=executor,
+                coders=coders,
                 ahead=workers + 1,
             )
     except csv_fast.Refused:

@@ -28,10 +28,15 @@ class Rows:
     indices: NDArray[np.int32]
     weights: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, rows: int) -> Rows:
+        """Return so many rows without entries."""
+        return cls(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """Entries of each row.  # (rows,)."""
-        return np.diff(self.indptr)
+        return self.indptr[1:] - self.indptr[:-1]
 
     def holds(self, rows: NDArray[np.int64], columns: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether there is an entry at each of some places.
@@ -54,13 +59,31 @@ class Rows:
         return found & (low < end)
 
     def transposed(self, columns: int) -> Rows:
-        """Return the same entries in rows by column."""
+        """Return the same entries in rows by column; weights that are all equal are this matrix's own."""
         counts = np.bincount(self.indices, minlength=columns)
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         indices = np.empty(len(self.indices), dtype=np.int32)
+        if all_equal(self.weights):
+            _transpose_places(self.indptr, self.indices, indptr[:-1].copy(), indices)
+            return Rows(indptr=indptr, indices=indices, weights=self.weights)
         weights = np.empty(len(self.indices), dtype=np.float32)
         _transpose(self.indptr, self.indices, self.weights, indptr[:-1].copy(), indices, weights)
         return Rows(indptr=indptr, indices=indices, weights=weights)
+
+
+def all_equal(weights: NDArray[np.float32]) -> bool:
+    """Whether weights are all the same, so that any order of them is the same array."""
+    return not len(weights) or bool(weights.min() == weights.max())
+
+
+@kernel()
+def _transpose_places(indptr, indices, next_slot, out_indices):  # type: ignore[no-untyped-def]
+    """Deal the entries out by column, without their weights."""
+    for row in range(len(indptr) - 1):
+        for k in range(indptr[row], indptr[row + 1]):
+            slot = next_slot[indices[k]]
+            next_slot[indices[k]] = slot + 1
+            out_indices[slot] = row
 
 
 @kernel()

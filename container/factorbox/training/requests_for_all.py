@@ -28,11 +28,15 @@ def write_requests(folder: Path, *, user_ids: Ids) -> int:
         remove_requests(folder)
         for number, start in enumerate(starts):
             texts = user_ids.texts.slice(start, USERS_PER_PART).to_pylist()
-            lines = [orjson.dumps({"user_id": text, "top_n": str(TOP_N)}) for text in texts]
             path = folder / f"part-{number:04d}.jsonl"
             partial = path.with_suffix(".partial")
             try:
-                partial.write_bytes(b"\n".join(lines) + b"\n")
+                with partial.open("wb") as file:
+                    # One after the other: each takes kilobytes until it is let go.
+                    file.writelines(
+                        orjson.dumps({"user_id": text, "top_n": str(TOP_N)}, option=orjson.OPT_APPEND_NEWLINE)
+                        for text in texts
+                    )
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)

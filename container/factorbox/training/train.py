@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from factorbox.contract.log_lines import configure_logging, line
 from factorbox.contract.memory import memory_limit
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import JobStopped, StopSignal
+from factorbox.data.memory import release_unused_memory
 from factorbox.errors import FactorboxError, UserError
 from factorbox.evaluation.records import as_record
 from factorbox.manifest import MANIFEST
@@ -89,6 +91,7 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
     measured = whole.measured(interactions, outside=prepared.outside)
     seconds |= measured.seconds
     _require_gate(paths, prepared, measured, seconds=seconds)
+    release_unused_memory()
     fitted = whole.finished(measured, interactions)
     seconds |= fitted.seconds
 
@@ -104,7 +107,11 @@ def train(paths: Paths, *, stop: StopSignal) -> None:
     else:
         remove_requests(requests)
     _logger.info(line(**{f"{name}_seconds": value for name, value in seconds.items()}))
-    _report(paths, prepared, measured, fitted, model=paths.model, seconds=seconds)
+    inputs = _report_inputs(prepared, measured, fitted)
+    # The report reads the saved model: by then the interactions need not be in memory twice.
+    del prepared, interactions, items, whole, fitting, measured, fitted
+    release_unused_memory()
+    _report(paths, inputs, model=paths.model, seconds=seconds)
 
 
 def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, seconds: Mapping[str, float]) -> None:
@@ -125,7 +132,7 @@ def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, secon
         # Where a model has room; it is gone when this is over.
         with partial_folder(paths.model) as folder:
             _save(folder / "model", prepared, measured, fitted)
-            _report(paths, prepared, measured, fitted, model=folder / "model", seconds=seconds)
+            _report(paths, _report_inputs(prepared, measured, fitted), model=folder / "model", seconds=seconds)
     except (FactorboxError, OSError) as error:
         _logger.error("there is no report: %s", error)
     earlier = "; the model in the folder is of an earlier job" if (paths.model / MANIFEST).exists() else ""
@@ -137,7 +144,7 @@ def _require_gate(paths: Paths, prepared: Prepared, measured: Measured, *, secon
 
 def _save(folder: Path, prepared: Prepared, measured: Measured, fitted: Fitted) -> int:
     """Write a model with what is known of its quality; return its bytes."""
-    job, items, factors = prepared.job, prepared.items, fitted.factors
+    job, items, factors = measured.job, prepared.items, fitted.factors
     validation: dict[str, Any] = {"measured": fitted.about}
     metrics = {"train_loss": factors.train_loss, **factors.metrics}
     if measured.evaluation is not None and measured.hold_out is not None:
@@ -168,29 +175,24 @@ def _save(folder: Path, prepared: Prepared, measured: Measured, fitted: Fitted) 
     )
 
 
-def _report(
-    paths: Paths,
-    prepared: Prepared,
-    measured: Measured,
-    fitted: Fitted,
-    *,
-    model: Path,
-    seconds: Mapping[str, float],
-) -> None:
+def _report_inputs(prepared: Prepared, measured: Measured, fitted: Fitted) -> Callable[..., ReportInputs]:
+    """Return what makes the report's inputs, given the model and the seconds; it holds no training data."""
+    return partial(
+        ReportInputs,
+        evaluation=measured.evaluation,
+        measured=fitted.about,
+        has_learned_all=fitted.has_learned_all,
+        held_out=None if measured.hold_out is None else measured.hold_out.held_out,
+        curve=measured.curve,
+        curve_users=measured.curve_users,
+        activity=prepared.activity,
+    )
+
+
+def _report(paths: Paths, inputs: Callable[..., ReportInputs], *, model: Path, seconds: Mapping[str, float]) -> None:
     """Write the report; the model is safe by now, and whatever goes wrong here is only said."""
     try:
-        inputs = ReportInputs(
-            model=Recommender.load(model),
-            evaluation=measured.evaluation,
-            measured=fitted.about,
-            has_learned_all=fitted.has_learned_all,
-            held_out=None if measured.hold_out is None else measured.hold_out.held_out,
-            curve=measured.curve,
-            curve_users=measured.curve_users,
-            activity=prepared.activity,
-            seconds=seconds,
-        )
-        write_report(paths.output_data, inputs)
+        write_report(paths.output_data, inputs(model=Recommender.load(model), seconds=seconds))
     except FactorboxError as error:
         _logger.error("there is no report: %s", error)
         write_failed_report(paths.output_data, why=str(error))
