@@ -100,6 +100,7 @@ class Fitted:
 
 VARIANTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     **{name: (name, {}) for name in ALGORITHMS},
+    "als, bm25": ("als", {"confidence": "bm25"}),
     "explicit, logistic": ("explicit", {"loss": "logistic", "like_above": 3.0}),
     "explicit, poisson": ("explicit", {"loss": "poisson"}),
     "explicit, no biases": ("explicit", {"biases": False}),

@@ -68,6 +68,7 @@ def save_rich(folder: Path, interactions: Interactions) -> None:
             fold_in={"seen_target": 2, "unobserved_weight": 0.1},
             global_mean=3.25,
             layers={"weights_1": np.eye(2, 3, dtype=np.float32), "output_bias": np.ones(1, np.float32)},
+            idf=np.linspace(0.5, 2.5, 5, dtype=np.float32),
         ),
         algorithm="bpr",
         hyperparameters={"epochs": 3},
@@ -107,8 +108,16 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
     sealed(folder, manifest)
 
 
+def as_version_4(folder: Path) -> None:
+    """Turn a model folder into what was written before weights were transformed."""
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=4))
+    _drop(folder, "confidence.safetensors")
+
+
 def as_version_3(folder: Path) -> None:
     """Turn a model folder into what was written before there were two histories and records of validation."""
+
+    as_version_4(folder)
 
     def older(manifest: dict[str, Any]) -> None:
         manifest["format_version"] = 3
@@ -172,6 +181,7 @@ def model_files(folder: Path, **hyperparameters: Any) -> dict[str, bytes]:
         train_loss=0.5,
         layers={"output_bias": np.ones(1, np.float32)},
         fold_in={"seen_target": 2.0},
+        idf=np.ones(5, dtype=np.float32),
     )
     artifact.save(
         folder,

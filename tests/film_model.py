@@ -47,6 +47,9 @@ def save_films(folder: Path, *, exclude_seen: bool = True, held_out: Pairs | Non
         hyperparameters={
             "embedding_dim": 2,
             "alpha": 1.0,
+            "unobserved_weight": 0.3,
+            "regularization": 0.38,
+            "regularization_exponent": 0.5,
             "exclude_seen": exclude_seen,
             "user_column": "viewer",
             "item_column": None,

@@ -71,7 +71,7 @@ def with_factors(
     )
     hyperparameters = {"algorithm": algorithm, "embedding_dim": d, "exclude_seen": True}
     if algorithm == "als":
-        hyperparameters["alpha"] = 1.0
+        hyperparameters |= {"alpha": 1.0, "unobserved_weight": 0.3, "regularization": 0.38}
     return _saved(folder, algorithm, interactions, factors, hyperparameters, titles=titles, unavailable=unavailable)
 
 

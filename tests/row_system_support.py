@@ -77,12 +77,26 @@ def dense_system(system: RowSystem, histories: Rows, row: int) -> tuple[NDArray[
     part = slice(histories.indptr[row], histories.indptr[row + 1])
     x = features(system)[histories.indices[part]]
     weights, t = histories.weights[part].astype(np.float64), system.targets[histories.indices[part]].astype(np.float64)
-    c = weights * system.alpha if system.alpha is not None else np.ones(len(weights))
+    items = histories.indices[part]
+    c = np.array([confidence(system, weights, k, item) for k, item in enumerate(items)])
     fitted = weights + t if system.ratings else c * t
     if system.every_cell:
         c = np.zeros(len(weights))
     A = system.gram + x.T @ np.diag(c) @ x + penalty(system, len(x)) * np.eye(x.shape[1])
     return A, x.T * fitted
+
+
+def confidence(system: RowSystem, weights: NDArray[np.float64], k: int, item: int) -> float:
+    """Return c of the k-th item of a history with these weights, as `factorbox.models.confidence` writes it."""
+    w = weights[k]
+    if system.alpha is None:
+        return 1.0
+    if system.confidence.transform == "log":
+        return float(system.alpha * np.log(1 + w))
+    if system.confidence.transform == "bm25":
+        saturated = 2.2 * w / (w + 1.2 * (0.25 + 0.75 * weights.sum() / system.confidence.mean_length))
+        return float(system.alpha * system.confidence.idf[item] * saturated)
+    return float(system.alpha * w)
 
 
 def penalty(system: RowSystem, length: int) -> float:

@@ -14,6 +14,7 @@ users.arrow             Arrow IPC: user_id (text, ascending), item_indices and w
                         model was trained on)
 held_out.arrow          Arrow IPC, only where interactions were held out and never trained on: item_indices and weights
                         (lists: what else each user has)
+confidence.safetensors  float32 idf (items,), only for als with confidence=bm25
 items.arrow             Arrow IPC: item_id (text, ascending), available (false: never recommended)
 item_details.arrow      Arrow IPC, only where the channel of items had such columns: their texts, null in the rows of
                         items without details
@@ -49,6 +50,7 @@ from factorbox.errors import AlgorithmError
 from factorbox.manifest import FORMAT_VERSION, MANIFEST, read_manifest, replace_files
 from factorbox.mean_user import user_tensors
 from factorbox.model_files import (
+    CONFIDENCE,
     FACTORS,
     HELD_OUT,
     ITEM_DETAILS,
@@ -62,7 +64,7 @@ from factorbox.model_files import (
     map_texts,
     mapped_rows,
     row_columns,
-    verify,
+    verify_all,
     write_arrow,
     write_tensors,
     write_texts,
@@ -106,6 +108,8 @@ class Artifact:
         What every score begins with; 0 in models of format versions 1 and 2.
     layers
         float32 weights of a network by name; empty for models without.
+    idf
+        See `factorbox.models.base.Factors`.
     """
 
     manifest: Mapping[str, Any]
@@ -124,11 +128,12 @@ class Artifact:
     mean_user_bias: NDArray[np.float32]
     global_mean: float
     layers: Mapping[str, NDArray[np.float32]]
+    idf: NDArray[np.float32]
 
     @property
     def item_side(self) -> ItemSide:
         """What users are folded in by."""
-        return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in)
+        return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in, self.idf)
 
     @cached_property
     def seen(self) -> Rows:
@@ -209,6 +214,8 @@ def save(
     }
     if factors.layers:
         writers[LAYERS] = lambda path: write_tensors(path, factors.layers)
+    if len(factors.idf):
+        writers[CONFIDENCE] = lambda path: write_tensors(path, {"idf": factors.idf})
     if item_details is not None:
         details = item_details.columns
         writers[ITEM_DETAILS] = lambda path: write_texts(path, details)
@@ -295,8 +302,7 @@ def load(folder: Path) -> Artifact:
         Where the folder holds no model, a newer one, or one that differs from what was written.
     """
     manifest = read_manifest(folder)
-    for name, written in manifest["files"].items():
-        verify(folder / name, written)
+    verify_all(folder, manifest["files"])
     counts = manifest["counts"]
     users, items, pairs, d = (counts[key] for key in ("users", "items", "pairs", "embedding_dim"))
     shapes = {
@@ -309,6 +315,9 @@ def load(folder: Path) -> Artifact:
     }
     tensors = map_tensors(folder / FACTORS, shapes)
     layers = manifest.get("layers", {})
+    idf = np.zeros(0, dtype=np.float32)
+    if CONFIDENCE in manifest["files"]:
+        idf = map_tensors(folder / CONFIDENCE, {"idf": [items]})["idf"]
     user_table = map_arrow(folder / USERS, names=("user_id", "item_indices", "weights"), length=users)
     history = mapped_rows(folder / USERS, user_table, pairs=pairs, items=items)
     held_out = None
@@ -328,6 +337,7 @@ def load(folder: Path) -> Artifact:
         fold_in=MappingProxyType(manifest.get("fold_in", {})),
         global_mean=manifest.get("global_mean", 0.0),
         layers=MappingProxyType(map_tensors(folder / LAYERS, layers) if layers else {}),
+        idf=idf,
         **tensors,
     )
     for name, ids in ((USERS, artifact.user_ids), (ITEMS, artifact.item_ids)):

@@ -16,9 +16,10 @@ from factorbox.model_files import HELD_OUT, LAYERS, OPTIONAL_FILES, REQUIRED_FIL
 from factorbox.training_record import holds_sound_records
 from factorbox.writing import disk_errors, partial_folder
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Version 1 had neither `available` and details of items nor constants for fold-in; version 2 no global mean and no
-layers; version 3 no second history, which its reader would recommend, and no records of validation."""
+layers; version 3 no second history, which its reader would recommend, and no records of validation; version 4
+no transforms of weights, which its reader would leave out when it folds users in."""
 MANIFEST = "manifest.json"
 
 _SEAL = "sha256_of_the_above"

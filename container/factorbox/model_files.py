@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,10 +25,11 @@ USERS = "users.arrow"
 ITEMS = "items.arrow"
 ITEM_DETAILS = "item_details.arrow"
 HELD_OUT = "held_out.arrow"
+CONFIDENCE = "confidence.safetensors"
 
 REQUIRED_FILES = frozenset({FACTORS, USERS, ITEMS})
 """Those that every model has."""
-OPTIONAL_FILES: Mapping[str, int] = MappingProxyType({ITEM_DETAILS: 2, LAYERS: 3, HELD_OUT: 4})
+OPTIONAL_FILES: Mapping[str, int] = MappingProxyType({ITEM_DETAILS: 2, LAYERS: 3, HELD_OUT: 4, CONFIDENCE: 5})
 """Those that only some models have, each with the format version that brought it."""
 
 _ARROW_TYPES = MappingProxyType(
@@ -177,6 +179,18 @@ def verify(path: Path, recorded: Mapping[str, Any]) -> None:
         raise PlatformError(f"cannot read {path}: {error.strerror}") from None
     if found != recorded:
         raise damaged(path, "its SHA-256 is not the one in the manifest")
+
+
+def verify_all(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the files of a folder against their fingerprints, as many at a time as there are processors.
+
+    Raises
+    ------
+    PlatformError
+        For the first of them that is missing, or another one.
+    """
+    with ThreadPoolExecutor(thread_name_prefix="sha256") as pool:
+        list(pool.map(lambda name: verify(folder / name, recorded[name]), recorded))
 
 
 def damaged(path: Path, why: str) -> PlatformError:

@@ -63,6 +63,7 @@ def test_what_is_saved_is_loaded(folder: Path, interactions: Interactions) -> No
     assert loaded.fold_in == {}
     assert loaded.global_mean == 0
     assert loaded.layers == {}
+    assert loaded.idf.shape == (0,)
 
 
 def test_what_is_known_of_the_items_and_all_that_few_models_have_is_kept(
@@ -84,6 +85,7 @@ def test_what_is_known_of_the_items_and_all_that_few_models_have_is_kept(
     }
     assert loaded.item_side.fold_in == loaded.fold_in
     assert loaded.item_side.layers is loaded.layers
+    assert loaded.item_side.idf.tolist() == [0.5, 1, 1.5, 2, 2.5]
     assert loaded.manifest["validation"] == {
         "method": "last",
         "users": 2,

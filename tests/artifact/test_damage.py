@@ -24,6 +24,7 @@ FILES = (
     "manifest.json",
     "factors.safetensors",
     "layers.safetensors",
+    "confidence.safetensors",
     "users.arrow",
     "items.arrow",
     "item_details.arrow",
@@ -88,8 +89,8 @@ def test_any_changed_character_of_the_manifest_is_noticed(folder: Path, position
 
 
 def test_a_newer_format_is_refused_by_name(folder: Path) -> None:
-    edit_manifest(folder, lambda manifest: manifest.update(format_version=5))
-    with pytest.raises(PlatformError, match=r"has format version 5, and this factorbox reads up to 4"):
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=6))
+    with pytest.raises(PlatformError, match=r"has format version 6, and this factorbox reads up to 5"):
         artifact.load(folder)
 
 

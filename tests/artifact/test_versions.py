@@ -13,6 +13,7 @@ from artifact_support import (
     as_version_1,
     as_version_2,
     as_version_3,
+    as_version_4,
     edit_manifest,
     random_factors,
     rows_of,
@@ -64,14 +65,23 @@ def test_a_model_of_format_version_3_loads_with_its_layers(rich_folder: Path, in
     assert loaded.layers["bias"].tolist() == [1]
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_model_of_format_version_4_loads_with_both_histories(rich_folder: Path) -> None:
+    before = artifact.load(rich_folder)
+    as_version_4(rich_folder)
+    loaded = artifact.load(rich_folder)
+    assert loaded.manifest["format_version"] == 4
+    assert len(loaded.idf) == 0
+    assert rows_of(loaded.seen) == rows_of(before.seen) != rows_of(loaded.history)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_older_format_cannot_have_a_file_that_came_later(rich_folder: Path, version: int) -> None:
     edit_manifest(rich_folder, lambda manifest: manifest.update(format_version=version))
     with pytest.raises(PlatformError, match=r"manifest\.json is damaged"):
         artifact.load(rich_folder)
 
 
-@pytest.mark.parametrize("older", [as_version_1, as_version_2, as_version_3])
+@pytest.mark.parametrize("older", [as_version_1, as_version_2, as_version_3, as_version_4])
 def test_a_new_list_of_available_items_makes_an_older_model_one_of_this_format(
     folder: Path, tmp_path: Path, interactions: Interactions, older: Callable[[Path], None]
 ) -> None:
@@ -79,7 +89,7 @@ def test_a_new_list_of_available_items_makes_an_older_model_one_of_this_format(
     available = np.array([True, False, True, True, True])
     artifact.replace_available(folder, model=artifact.load(folder), available=available)
     loaded = artifact.load(folder)
-    assert loaded.manifest["format_version"] == 4
+    assert loaded.manifest["format_version"] == 5
     assert loaded.manifest["counts"]["held_out_pairs"] == 0
     assert loaded.available.tolist() == available.tolist()
     assert rows_of(loaded.history) == rows_of(interactions.by_user())

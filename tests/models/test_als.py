@@ -23,7 +23,8 @@ from support import clustered_interactions, interactions_from_rows
 
 def dense_rows(interactions: Interactions, factors: Factors, config: ALSConfig) -> NDArray[np.float64]:
     """Solve every user's normal equations as the paper writes them."""
-    assert config.alpha is not None
+    config = ALS().resolved(config, interactions=interactions)
+    assert config.alpha is not None and config.unobserved_weight is not None
     H = factors.item_factors.astype(np.float64)
     counts = np.diff(interactions.indptr)
     penalties = row_penalties(counts, other_side=len(H), config=config)
@@ -109,6 +110,34 @@ def test_a_half_sweep_of_the_kernel_equals_one_of_the_torch_reference(rng: np.ra
     assert torch_loss == pytest.approx(objective + 0.2 * (scores**2).sum(), rel=1e-5)
 
 
+def test_rows_that_float32_cannot_solve_are_solved_in_float64(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interactions = clustered_interactions(rng, weighted=True)
+    item_factors = rng.standard_normal((interactions.n_items, 6)).astype(np.float32)
+
+    def solved() -> tuple[float, NDArray[np.float32]]:
+        users = Side(
+            interactions.by_user(),
+            np.full(interactions.n_users, 0.3),
+            np.zeros((interactions.n_users, 6), np.float32),
+        )
+        items = Side(interactions.by_item(), np.full(interactions.n_items, 0.3), item_factors.copy())
+        with KernelSweeps(unobserved_weight=0.2, alpha=1.5, threads=2) as sweeps:
+            return sweeps.update(users, fixed=items, exact=True, should_stop=lambda: False), users.factors
+
+    def fail(start: int, stop: int, *arguments: object) -> None:
+        failed = arguments[-1]
+        assert isinstance(failed, np.ndarray)
+        failed[start:stop] = True
+
+    loss, factors = solved()
+    monkeypatch.setattr("factorbox.models.als_sweeps.solve_rows_exactly", fail)
+    loss_in_float64, factors_in_float64 = solved()
+    assert loss == pytest.approx(loss_in_float64, rel=1e-6)
+    np.testing.assert_allclose(factors, factors_in_float64, atol=1e-4 * np.abs(factors).max())
+
+
 def test_a_training_by_the_kernels_reaches_the_optimum_of_the_torch_reference(rng: np.random.Generator) -> None:
     # One factor: the optimum is the same from any start, which it is not in several dimensions.
     interactions = clustered_interactions(rng, weighted=True)
@@ -187,6 +216,9 @@ def test_without_alpha_the_unit_of_the_weights_does_not_matter(rng: np.random.Ge
     assert ALS().resolved(ALSConfig(alpha=2), interactions=scaled).alpha == 2
 
 
+RESOLVED = ALSConfig(alpha=1, unobserved_weight=0.3, regularization=0.01)
+
+
 def row_system(item_factors: NDArray[np.float32], config: ALSConfig) -> RowSystem:
     biases = np.zeros(len(item_factors), np.float32)
     return ALS().row_system(config, ItemSide(item_factors, biases))
@@ -208,7 +240,9 @@ def test_the_row_system_is_that_of_the_normal_equations(rng: np.random.Generator
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.3])
 def test_fold_in_and_training_have_one_penalty(rng: np.random.Generator, exponent: float) -> None:
-    config = ALSConfig(embedding_dim=2, alpha=1, regularization_exponent=exponent)
+    config = ALSConfig(
+        embedding_dim=2, alpha=1, unobserved_weight=0.3, regularization=0.38, regularization_exponent=exponent
+    )
     counts = np.array([0, 1, 2, 50])
     folding = row_system(rng.standard_normal((60, 2)).astype(np.float32), config).penalties(counts)
     assert np.array_equal(folding, row_penalties(counts, other_side=60, config=config))
@@ -222,7 +256,7 @@ def test_the_row_system_has_the_same_bytes_whatever_the_torch_threads(rng: np.ra
     try:
         for count in (1, 4):
             torch.set_num_threads(count)
-            grams.append(row_system(H, ALSConfig(embedding_dim=48, alpha=1)).gram.tobytes())
+            grams.append(row_system(H, replace(RESOLVED, embedding_dim=48)).gram.tobytes())
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(before)

@@ -19,6 +19,7 @@ from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
 from factorbox.models.base import ItemSide
+from factorbox.models.confidence import TRANSFORMS
 from factorbox.models.row_system import RowSystem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Explanations
 from factorbox.recommend.explanations import explain as explain_subjects
@@ -66,7 +67,13 @@ def reasons(found: Explanations, row: int) -> list[tuple[int, float]]:
 
 def als_system_of_one(item_factors: NDArray[np.float32], *, regularization: float) -> RowSystem:
     """Return the system of als with c = 1 and α0 = 0."""
-    config = ALSConfig(embedding_dim=item_factors.shape[1], alpha=1, unobserved_weight=0, regularization=regularization)
+    config = ALSConfig(
+        embedding_dim=item_factors.shape[1],
+        alpha=1,
+        unobserved_weight=0,
+        regularization=regularization,
+        regularization_exponent=0.5,
+    )
     biases = np.zeros(len(item_factors), np.float32)
     return ALS().row_system(config, ItemSide(item_factors, biases))
 
@@ -121,10 +128,11 @@ def test_reasons_are_what_the_inverse_gives(
     unobserved_weight=st.floats(0.01, 1),
     regularization=st.floats(1e-2, 1),
     exponent=st.floats(0, 1.5),
+    confidence=st.sampled_from(TRANSFORMS),
 )
-@settings(max_examples=20)
+@settings(max_examples=30)
 def test_impacts_of_als_add_up_to_the_score_of_the_folded_in_user(
-    seed: int, unobserved_weight: float, regularization: float, exponent: float
+    seed: int, unobserved_weight: float, regularization: float, exponent: float, confidence: str
 ) -> None:
     interactions = clustered_interactions(np.random.default_rng(seed), n_users=20, n_items=40, weighted=True)
     config = ALSConfig(
@@ -134,6 +142,7 @@ def test_impacts_of_als_add_up_to_the_score_of_the_folded_in_user(
         regularization=regularization,
         regularization_exponent=exponent,
         alpha=2.0,
+        confidence=confidence,
     )
     trained = ALS().fit(interactions, config=config, random_state=seed % 1000)
     system = ALS().row_system(config, trained.item_side)

@@ -17,6 +17,7 @@ from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
 from factorbox.models.als import ALS, ALSConfig
 from factorbox.models.base import ItemSide
+from factorbox.models.confidence import TRANSFORMS
 from factorbox.models.network import NetworkProblem
 from factorbox.models.row_system import RowSystem
 from factorbox.recommend.fold_in import fold_in
@@ -83,10 +84,17 @@ def assert_training_users_get_themselves(interactions: Interactions, *, asked: A
     regularization=st.floats(1e-2, 1),
     exponent=st.floats(0, 1.5),
     alpha=st.none() | st.floats(0.1, 20),
+    confidence=st.sampled_from(TRANSFORMS),
 )
-@settings(max_examples=40)
+@settings(max_examples=60)
 def test_a_training_users_own_history_gives_the_stored_vector_and_ranking(
-    seed: int, embedding_dim: int, unobserved_weight: float, regularization: float, exponent: float, alpha: float | None
+    seed: int,
+    embedding_dim: int,
+    unobserved_weight: float,
+    regularization: float,
+    exponent: float,
+    alpha: float | None,
+    confidence: str,
 ) -> None:
     # Trap: different systems in training and in fold-in (another penalty, another confidence, no α0).
     rng = np.random.default_rng(seed)
@@ -103,6 +111,7 @@ def test_a_training_users_own_history_gives_the_stored_vector_and_ranking(
         regularization=regularization,
         regularization_exponent=exponent,
         alpha=alpha,
+        confidence=confidence,
     )
     interactions = interactions_from_rows(rows, n_items=n_items, weights=weights)
     assert_training_users_get_themselves(interactions, asked=asked, random_state=seed % 1000)

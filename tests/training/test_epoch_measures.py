@@ -155,6 +155,8 @@ def test_every_algorithm_is_measured_during_training_and_learns(algorithm: Any) 
     held = randomly(clustered_ratings(np.random.default_rng(1)), fraction=0.15)
     # Small batches and no dropout, so that few epochs are enough.
     quick = {"embedding_dim": 8, "epochs": 12, "batch_size": 64, "dropout_before": 0.0, "dropout_after": 0.0}
+    if algorithm.name == "softmax":
+        quick["learning_rate"] = 0.3
     config = algorithm.config(**{name: quick[name] for name in quick.keys() & options_of(algorithm.config).keys()})
     config = algorithm.resolved(config, interactions=held.training)
     measure = measure_of(algorithm, config, hold_out=held, random_state=0, threads=2)

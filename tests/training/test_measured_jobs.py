@@ -26,15 +26,15 @@ def test_a_job_without_hyperparameters_says_how_good_its_model_is(tmp_path: Path
     record = manifest["validation"]
     assert record["method"] == "stratified" and record["users"] == 120 and record["held_out_pairs"] == 120
     assert record["model_has_seen_them"] is True
-    assert record["measured"].startswith("Measured after epoch 16 by a random 10% of each user's interactions: 120")
+    assert record["measured"].startswith("Measured after epoch 20 by a random 10% of each user's interactions: 120")
     assert record["measured"].endswith("this model has seen them.") and record["measured"].split(" Training")[0] in log
     for name, estimate in record["metrics"].items():
         assert value_of(f"validation:{name}", log) == pytest.approx(estimate["value"], rel=1e-3)
         assert value_of(f"most_popular:{name}", log) == pytest.approx(record["baseline"][name]["value"], rel=1e-3)
         assert manifest["metrics"][f"validation:{name}"] == estimate["value"]
     assert record["metrics"]["ndcg@10"]["low"] > record["baseline"]["ndcg@10"]["high"]
-    assert [point["epoch"] for point in manifest["learning_curve"]] == list(range(1, 17))
-    assert manifest["counts"]["pairs"] == 1200 and manifest["counts"]["epochs"] == 19
+    assert [point["epoch"] for point in manifest["learning_curve"]] == list(range(1, 21))
+    assert manifest["counts"]["pairs"] == 1200 and manifest["counts"]["epochs"] == 23
     assert (base / "output/data/report.html").read_text().startswith("<!doctype html>")
     report = json.loads((base / "output/data/report.json").read_text())
     assert "error" not in json.dumps(report["quality"])
@@ -184,7 +184,7 @@ def test_overfitting_is_seen_and_stopped(tmp_path: Path) -> None:
 
 def test_the_log_says_how_long_each_part_took(tmp_path: Path) -> None:
     log = trained(make_base(tmp_path, files=clicks(), hyperparameters=QUICK))
-    parts = ("reading", "training", "learning_curve", "evaluation", "refit", "saving")
+    parts = ("reading", "trials", "training", "learning_curve", "evaluation", "refit", "saving")
     (said,) = [logged for logged in log.splitlines() if logged.startswith("reading_seconds=")]
     assert re.findall(r"(\w+)_seconds=", said) == list(parts)
 

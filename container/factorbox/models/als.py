@@ -4,17 +4,17 @@ Hu, Koren, Volinsky 2008; Rendle, Krichene, Zhang, Koren 2022, "Revisiting the P
 Recommendation Benchmarks". It minimises
 
     Σ_{(u,i) observed} c_ui (1 − w_u·h_i)² + α0 Σ_{u,i} (w_u·h_i)²
-        + λ ( Σ_u (|S_u| + α0 |I|)^ν |w_u|² + Σ_i (|S_i| + α0 |U|)^ν |h_i|² ),    c_ui = alpha · weight_ui
+        + λ ( Σ_u (|S_u| + α0 |I|)^ν |w_u|² + Σ_i (|S_i| + α0 |U|)^ν |h_i|² ),    c_ui = alpha · g(weight_ui)
 
-where S_u are the distinct items of user u. With one side fixed, each row of the other is a linear system of its own;
-a sweep solves the users' and then the items'.
+where g is a transform of `factorbox.models.confidence` and S_u are the distinct items of user u. With one side fixed,
+each row of the other is a linear system of its own; a sweep solves the users' and then the items'.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,8 @@ from factorbox.data.feedback import IMPLICIT, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
+from factorbox.models import als_config
+from factorbox.models.als_config import ALSConfig, objective_of
 from factorbox.models.als_sweeps import KernelSweeps, Side, Sweeps, gram_matrix
 from factorbox.models.als_torch import TorchSweeps
 from factorbox.models.base import (
@@ -34,43 +36,24 @@ from factorbox.models.base import (
     ItemSide,
     Link,
     Watch,
-    embedding_dim_option,
-    epochs_option,
 )
+from factorbox.models.confidence import Confidence
 from factorbox.models.row_system import RowSystem, frequency_penalties
+from factorbox.models.vector_instructions import LANES
 from factorbox.models.warm_start import check_start
-from factorbox.options import check_ranges, option
 from factorbox.threads import Threads
 
-
-@dataclass(frozen=True, kw_only=True)
-class ALSConfig:
-    """Hyperparameters of `als`."""
-
-    embedding_dim: int = embedding_dim_option(64)
-    epochs: int = epochs_option(16)
-    regularization: float = option(0.38, "L2 penalty λ, scaled by frequency.", minimum=0, aliases=("l2", "reg"))
-    unobserved_weight: float = option(0.3, "Weight α0 of every missing entry.", minimum=0)
-    alpha: float | None = option(
-        None,
-        "Confidence per unit of weight; where it is not given, 1 / the mean weight, so that the mean confidence is 1.",
-        above=0,
-    )
-    regularization_exponent: float = option(
-        0.5, "How the penalty of a row grows with its frequency: ν, 0 for not at all.", minimum=0, maximum=2
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
+__all__ = ["ALS", "ALSConfig", "row_penalties"]
 
 
 def row_penalties(counts: NDArray[np.int64], *, other_side: int, config: ALSConfig) -> NDArray[np.float64]:
     """Return λ (|S| + α0 · rows of the other side)^ν for each row.  # (rows,)."""
+    objective = objective_of(config)
     return frequency_penalties(
         counts,
-        offset=config.unobserved_weight * other_side,
-        regularization=config.regularization,
-        exponent=config.regularization_exponent,
+        offset=objective.unobserved_weight * other_side,
+        regularization=objective.regularization,
+        exponent=objective.exponent,
     )
 
 
@@ -93,8 +76,8 @@ class ALS:
         return "identity"
 
     def resolved(self, config: ALSConfig, *, interactions: Interactions) -> ALSConfig:
-        """Fill in alpha."""
-        return replace(config, alpha=_alpha(config, interactions=interactions))
+        """Fill in alpha, the unobserved weight and the regularization by the rules of `als_config`."""
+        return als_config.resolved(config, weighed=_weighed(interactions, config=config)[1])
 
     def fit(
         self,
@@ -113,8 +96,9 @@ class ALS:
         a history gives the vector of the user who has it.
         """
         rng = np.random.default_rng(random_state)
-        alpha = _alpha(config, interactions=interactions)
-        users, items = _sides(interactions, config=config)
+        confidence, weighed = _weighed(interactions, config=config)
+        config = als_config.resolved(config, weighed=weighed)
+        users, items = _sides(weighed, config=config)
         # The scale of Rendle et al.: scores start near 0 whatever the dimension.
         drawn = rng.standard_normal(items.factors.shape, dtype=np.float32)
         items.factors[:] = drawn * (0.1 / math.sqrt(config.embedding_dim))
@@ -122,7 +106,7 @@ class ALS:
         if start is not None:
             _resume(users, items, start=start)
             completed, train_loss = start.epochs, start.train_loss
-        with _sweeps(config, alpha=alpha, threads=threads, device=device) as sweeps:
+        with _sweeps(config, threads=threads, device=device) as sweeps:
             for number in range(completed + 1, completed + config.epochs + 1):
                 started = time.perf_counter()
                 should_stop = watch.should_stop if completed else _never
@@ -135,12 +119,12 @@ class ALS:
                     raise AlgorithmError(
                         f"the loss of als became {train_loss} in epoch {number}: raise regularization"
                         f" (now {config.regularization:g}) or unobserved_weight (now {config.unobserved_weight:g}),"
-                        f" or lower alpha (now {alpha:g}) if weights are very large"
+                        f" or lower alpha (now {config.alpha:g}) if weights are very large"
                     )
-                snapshot = partial(_factors, users, items, epochs=completed, train_loss=train_loss)
+                snapshot = partial(_factors, users, items, confidence, epochs=completed, train_loss=train_loss)
                 watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started, snapshot))
             sweeps.update(users, fixed=items, exact=True, should_stop=_never)
-        return _factors(users, items, epochs=completed, train_loss=train_loss)
+        return _factors(users, items, confidence, epochs=completed, train_loss=train_loss)
 
     def finished(
         self,
@@ -152,12 +136,12 @@ class ALS:
         device: Device = "cpu",
     ) -> Factors:
         """Solve for the users to a relative residual of 1e-6, as the end of `fit` does."""
-        users, items = _sides(interactions, config=config)
+        confidence, weighed = _weighed(interactions, config=config)
+        users, items = _sides(weighed, config=config)
         users.factors[:], items.factors[:] = snapshot.user_factors, snapshot.item_factors
-        alpha = _alpha(config, interactions=interactions)
-        with _sweeps(config, alpha=alpha, threads=threads, device=device) as sweeps:
+        with _sweeps(config, threads=threads, device=device) as sweeps:
             sweeps.update(users, fixed=items, exact=True, should_stop=_never)
-        return _factors(users, items, epochs=snapshot.epochs, train_loss=snapshot.train_loss)
+        return _factors(users, items, confidence, epochs=snapshot.epochs, train_loss=snapshot.train_loss)
 
     def continuation(self, config: ALSConfig, *, epochs: int) -> ALSConfig:
         """Return the same but for the number of epochs."""
@@ -166,43 +150,53 @@ class ALS:
     def row_system(self, config: ALSConfig, items: ItemSide) -> RowSystem:
         """Return the system that the last half-sweep of `fit` solves for each user.
 
-        There are no item biases, and nothing beside the configuration is needed.
+        There are no item biases, and nothing beside the configuration is needed but the constants of `bm25`.
 
         Raises
         ------
         AlgorithmError
-            Where the configuration is not the resolved one: it has no alpha.
+            Where the configuration is not the resolved one. Where those constants are missing.
         """
-        if config.alpha is None:
-            raise AlgorithmError("als folds users in by the resolved configuration, and this one has no alpha")
+        objective = objective_of(config)
         n_items, d = items.item_factors.shape
         with Threads(1) as threads:
             gram = gram_matrix(items.item_factors, torch.float64, threads=threads)
         return RowSystem(
             item_factors=items.item_factors,
             has_bias=False,
-            gram=config.unobserved_weight * gram.numpy(),
+            gram=objective.unobserved_weight * gram.numpy(),
             constant=np.zeros(d),
             targets=np.ones(n_items, dtype=np.float32),
             offsets=np.zeros(n_items, dtype=np.float32),
-            alpha=config.alpha,
-            regularization=config.regularization,
-            frequency_offset=config.unobserved_weight * n_items,
-            regularization_exponent=config.regularization_exponent,
+            alpha=objective.alpha,
+            confidence=Confidence.from_constants(config.confidence, idf=items.idf, constants=items.fold_in),
+            regularization=objective.regularization,
+            frequency_offset=objective.unobserved_weight * n_items,
+            regularization_exponent=objective.exponent,
         )
 
     def memory(self, *, users: int, items: int, pairs: int, config: ALSConfig) -> int:
         """Bytes of the factors, those of a start and one rotated copy, and of the interactions in rows by item."""
         factors = 2 * 4 * config.embedding_dim * (users + items)
         rotated = 4 * config.embedding_dim * max(users, items)
-        return factors + rotated + 8 * pairs + 24 * (users + items) + 64 * 8 * config.embedding_dim**2
+        if config.embedding_dim % LANES:
+            # The kernels work on copies with columns up to whole vectors.
+            rotated += 4 * (config.embedding_dim + LANES) * (users + items)
+        weighed = 0 if config.confidence == "linear" else 24 * pairs
+        return factors + rotated + weighed + 8 * pairs + 24 * (users + items) + 64 * 8 * config.embedding_dim**2
 
 
-def _sides(interactions: Interactions, *, config: ALSConfig) -> tuple[Side, Side]:
+def _weighed(interactions: Interactions, *, config: ALSConfig) -> tuple[Confidence, Interactions]:
+    """Return the transform of weights, and the interactions with transformed ones."""
+    confidence = Confidence.of(config.confidence, interactions=interactions)
+    return confidence, confidence.weighed(interactions)
+
+
+def _sides(weighed: Interactions, *, config: ALSConfig) -> tuple[Side, Side]:
     """Return the users and the items, with factors of zeros."""
     return (
-        _side(interactions.by_user(), other_side=interactions.n_items, config=config),
-        _side(interactions.by_item(), other_side=interactions.n_users, config=config),
+        _side(weighed.by_user(), other_side=weighed.n_items, config=config),
+        _side(weighed.by_item(), other_side=weighed.n_users, config=config),
     )
 
 
@@ -221,7 +215,7 @@ def _side(rows: Rows, *, other_side: int, config: ALSConfig) -> Side:
     return Side(rows=rows, penalties=penalties, factors=factors)
 
 
-def _factors(users: Side, items: Side, *, epochs: int, train_loss: float) -> Factors:
+def _factors(users: Side, items: Side, confidence: Confidence, *, epochs: int, train_loss: float) -> Factors:
     return Factors(
         user_factors=users.factors,
         item_factors=items.factors,
@@ -229,18 +223,14 @@ def _factors(users: Side, items: Side, *, epochs: int, train_loss: float) -> Fac
         item_biases=np.zeros(len(items.factors), dtype=np.float32),
         epochs=epochs,
         train_loss=train_loss,
+        fold_in=confidence.constants,
+        idf=confidence.idf,
     )
 
 
-def _alpha(config: ALSConfig, *, interactions: Interactions) -> float:
-    """Return alpha, by default 1 / the mean weight: on ratings a tenth more nDCG than 1 (measured)."""
-    if config.alpha is not None:
-        return config.alpha
-    return 1.0 / float(interactions.weights.mean(dtype=np.float64))
-
-
-def _sweeps(config: ALSConfig, *, alpha: float, threads: int, device: Device) -> Sweeps:
-    weights = dict(unobserved_weight=config.unobserved_weight, alpha=alpha)
+def _sweeps(config: ALSConfig, *, threads: int, device: Device) -> Sweeps:
+    objective = objective_of(config)
+    weights = dict(unobserved_weight=objective.unobserved_weight, alpha=objective.alpha)
     if device == "cpu":
         return KernelSweeps(threads=threads, **weights)
     return TorchSweeps(threads=threads, device="cpu" if device == "none" else "cuda", **weights)

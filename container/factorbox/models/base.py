@@ -57,6 +57,8 @@ class ItemSide:
         Weights of a network by name; empty for all models whose score is a dot product.
     fold_in
         `Factors.fold_in` of the training; empty for a model that was saved before there was any.
+    idf
+        `Factors.idf`.
     """
 
     item_factors: NDArray[np.float32]
@@ -64,6 +66,7 @@ class ItemSide:
     global_mean: float = 0.0
     layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fold_in: Mapping[str, float] = field(default_factory=dict)
+    idf: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,9 @@ class Factors:
     fold_in
         Constants that `Algorithm.row_system` needs beside the configuration; kept in the manifest. For ratings
         `listed_value` is one of them: see `listed_value`.
+    idf
+        float32, (items,), where the weights of a history are transformed by it (`factorbox.models.confidence`);
+        otherwise empty.
     converged
         Whether the criterion of convergence was met; None for an algorithm without one.
     metrics
@@ -110,6 +116,7 @@ class Factors:
     global_mean: float = 0.0
     layers: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fold_in: Mapping[str, float] = field(default_factory=dict)
+    idf: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     converged: bool | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     state: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -129,7 +136,7 @@ class Factors:
     @property
     def item_side(self) -> ItemSide:
         """What users are folded in by."""
-        return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in)
+        return ItemSide(self.item_factors, self.item_biases, self.global_mean, self.layers, self.fold_in, self.idf)
 
 
 def listed_value(ratings: NDArray[np.float32], *, above: float | None = None) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
+from factorbox.models.confidence import LINEAR, Confidence
 from factorbox.models.network import NetworkProblem
 
 RatingLoss = Literal["squared", "logistic", "poisson"]
@@ -54,7 +55,7 @@ class RowSystem:
         A v = g + Σ_{k∈S} f_k p_k x_k,   A = G + Σ_{k∈S} c_k x_k x_kᵀ + λ (|S| + offset)^ν I
 
     for a history S of distinct items with weights r_k, and m = d or d + 1 unknowns. Of implicit feedback a model fits
-    p_k = 1, with c_k = alpha · r_k (or 1) and f_k = c_k t_k; of ratings it fits p_k = r_k + t_k, with f_k = 1, and
+    p_k = 1, with c_k = alpha · g(r_k) (or 1) and f_k = c_k t_k; of ratings it fits p_k = r_k + t_k, with f_k = 1, and
     c_k = 1 (or 0 where G holds every cell's x_k x_kᵀ already).
 
     For the logistic and the Poisson loss with mean σ(x̂) or exp(x̂), and x̂_k = x_k·v − t_k, it is the minimum of
@@ -80,7 +81,9 @@ class RowSystem:
     offsets
         float32, (items,): what of each item's x̂ no unknown explains: μ + b_i.
     alpha
-        c_k = alpha · weight_k; None where weights are ignored and c_k = 1, and for ratings.
+        c_k = alpha · g(weight_k); None where weights are ignored and c_k = 1, and for ratings.
+    confidence
+        g.
     regularization, frequency_offset, regularization_exponent
         λ, offset and ν.
     ratings
@@ -110,6 +113,7 @@ class RowSystem:
     loss: RatingLoss = "squared"
     like_above: float | None = None
     non_negative: bool = False
+    confidence: Confidence = LINEAR
 
     def penalties(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return λ (|S| + offset)^ν for histories of so many items.  # (rows,)."""
@@ -126,7 +130,9 @@ class RowSystem:
         ones = np.ones(len(weights))
         if self.ratings:
             return Terms(c=np.zeros(len(weights)) if self.every_cell else ones, f=ones, p=weights + targets)
-        c = ones if self.alpha is None else self.alpha * weights
+        c = ones
+        if self.alpha is not None:
+            c = self.alpha * self.confidence.transformed(histories).astype(np.float64)
         return Terms(c=c, f=c * targets, p=ones)
 
 

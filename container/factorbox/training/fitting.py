@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ import torch
 from factorbox.contract.log_lines import line
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, PlatformError
+from factorbox.models.als_config import ALSConfig
 from factorbox.models.base import Device, Epoch, Factors, Watch
 from factorbox.report.inputs import CurvePoint
 from factorbox.training.job import Job
+from factorbox.training.trials import Trials
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +39,22 @@ class Fitting:
     threads: int
     device: Device
     should_stop: Callable[[], bool]
+
+    def tried(self, interactions: Interactions) -> Fitting:
+        """Choose by short fits what the job leaves open and rules alone do not settle; see `factorbox.training.trials`.
+
+        Parameters
+        ----------
+        interactions
+            What is trained on.
+        """
+        asked, config = self.job.asked, self.job.config
+        if not isinstance(asked, ALSConfig):
+            return self
+        trials = Trials(self.job.options.random_state, self.threads, self.device, self.should_stop)
+        return replace(
+            self, job=replace(self.job, config=trials.chosen(config, asked=asked, interactions=interactions))
+        )
 
     def fit(
         self,

@@ -17,8 +17,10 @@ from factorbox.training.epoch_measures import rated_by_config
 from factorbox.training.gate import GateOptions, require_objective
 from factorbox.training.hold_out import HoldOutOptions
 
-_NOT_BUILT = ("softmax", "warp")
-_SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge")
+_LEFT_OUT = ("warp",)
+"""What users of other libraries ask for, and what measurement did not speak for."""
+
+_SELECTING_LOSSES = ("pointwise", "bpr", "hinge", "adaptive_hinge", "softmax")
 _RATING_LOSSES = ("squared", "regression", "logistic", "poisson")
 _WITH_OWN_LOSS = tuple(name for name, algorithm in ALGORITHMS.items() if "loss" in options_of(algorithm.config))
 
@@ -63,7 +65,7 @@ class JobOptions:
         Raises
         ------
         UserError
-            For an unknown algorithm, one that is not built yet, a loss beside an algorithm that has another or none to
+            For an unknown algorithm, one that is left out, a loss beside an algorithm that has another or none to
             choose, and a loss of ratings without algorithm.
         """
         if self.algorithm is None and self.loss in _RATING_LOSSES:
@@ -72,8 +74,11 @@ class JobOptions:
         name = next(iter(ALGORITHMS))
         if self.algorithm is not None or self.loss is not None:
             name = self.algorithm if self.algorithm is not None else str(self.loss)
-        if name in _NOT_BUILT:
-            raise UserError(f"algorithm={name} is not built yet: give one of {', '.join(ALGORITHMS)}")
+        if name in _LEFT_OUT:
+            raise UserError(
+                f"algorithm={name} is left out, since it never ranked as well as adaptive_hinge: give one of"
+                f" {', '.join(ALGORITHMS)}"
+            )
         if name not in ALGORITHMS:
             raise UserError(f"unknown algorithm {shown(name)}: give one of {', '.join(ALGORITHMS)}")
         if self.loss not in (None, name) and name not in _WITH_OWN_LOSS:
@@ -94,6 +99,8 @@ class Job:
     config: Any
     tuning_objective: str | None = None
     """The metric by which a tuning job compares this job with others."""
+    asked: Any = None
+    """The configuration as it was given, where `config` is the resolved one; otherwise None."""
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return every effective hyperparameter by name, for the log and the manifest."""

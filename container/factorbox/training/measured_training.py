@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Measured:
         Users over whom the metrics of the epochs are means; None where nothing was held out.
     seconds
         Wall time of its parts.
+    job
+        The job with what its trials chose.
     """
 
     factors: Factors
@@ -61,6 +63,7 @@ class Measured:
     curve: tuple[CurvePoint, ...]
     curve_users: int | None
     seconds: Mapping[str, float]
+    job: Job
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +132,13 @@ class MeasuredTraining:
         if isinstance(held, str):
             # A model of which nobody can say whether it may be published is not worth its training.
             self._job.require_measured(held)
+        started = time.perf_counter()
+        searched = replace(self, fitting=self.fitting.tried(interactions if isinstance(held, str) else held.training))
+        seconds = {"trials": time.perf_counter() - started}
+        return searched._measured(interactions, held, seconds=seconds)
+
+    def _measured(self, interactions: Interactions, held: HoldOut | str, *, seconds: Mapping[str, float]) -> Measured:
+        if isinstance(held, str):
             started = time.perf_counter()
             factors, curve = self.fitting.fit(interactions)
             self.fitting.report_end(factors, cut=False)
@@ -139,9 +149,10 @@ class MeasuredTraining:
                 hold_out=None,
                 curve=curve,
                 curve_users=None,
-                seconds={"training": time.perf_counter() - started},
+                seconds={**seconds, "training": time.perf_counter() - started},
+                job=self._job,
             )
-        return self._measured_by(held)
+        return self._measured_by(held, seconds=seconds)
 
     def finished(self, measured: Measured, interactions: Interactions) -> Fitted:
         """Return the model to publish: for a job with `refit`, the measured one after training on all interactions.
@@ -164,7 +175,7 @@ class MeasuredTraining:
         if not self._job.hold_out.refit:
             return kept
         started = time.perf_counter()
-        factors = self._refitted(measured, interactions)
+        factors = replace(self, fitting=replace(self.fitting, job=measured.job))._refitted(measured, interactions)
         if factors is None:
             _logger.warning(
                 "the job was told to stop before it had learned from the %d held-out interactions: the measured model"
@@ -213,7 +224,7 @@ class MeasuredTraining:
                 return f"without the held-out interactions, {error}"
         return held
 
-    def _measured_by(self, held: HoldOut) -> Measured:
+    def _measured_by(self, held: HoldOut, *, seconds: Mapping[str, float]) -> Measured:
         job, started = self._job, time.perf_counter()
         progress = Progress(
             measure_of(
@@ -253,11 +264,12 @@ class MeasuredTraining:
         about = _about(held, evaluation, epoch=factors.epochs)
         _log_evaluation(evaluation, about=about)
         seconds = {
+            **seconds,
             "training": fitted - started - progress.seconds,
             "learning_curve": progress.seconds,
             "evaluation": time.perf_counter() - fitted,
         }
-        return Measured(factors, evaluation, about, held, curve, progress.n_users, seconds)
+        return Measured(factors, evaluation, about, held, curve, progress.n_users, seconds, job)
 
     def _refitted(self, measured: Measured, interactions: Interactions) -> Factors | None:
         """Train on all interactions; None where the job was told to stop before that was worth anything."""

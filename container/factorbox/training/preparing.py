@@ -79,7 +79,7 @@ def prepare(paths: Paths) -> Prepared:
     PlatformError
         Where something cannot be read or written, or memory does not suffice.
     """
-    job = read_job(read_json_object(paths.hyperparameters, example='{"epochs": "16"}'))
+    job = read_job(read_json_object(paths.hyperparameters, example='{"epochs": "20"}'))
     refuse_pipe_mode(read_json_object(paths.input_data_config))
     refuse_several_hosts(read_json_object(paths.resource_config))
     threads = usable_processors()
@@ -255,7 +255,7 @@ def _log_data(job: Job, interactions: Interactions, summary: ReadSummary) -> Non
 
 def _resolved(job: Job, interactions: Interactions) -> Job:
     """Fill in the hyperparameters that depend on the data, and log those."""
-    resolved = replace(job, config=job.algorithm.resolved(job.config, interactions=interactions))
+    resolved = replace(job, config=job.algorithm.resolved(job.config, interactions=interactions), asked=job.config)
     before = job.hyperparameters()
     filled_in = {name: value for name, value in resolved.hyperparameters().items() if value != before[name]}
     if filled_in:
