@@ -69,11 +69,11 @@ _choose_target()
 
 @lru_cache(maxsize=1)
 def _package_stamp() -> str:
-    """Digest of every source file of this package that holds kernels."""
+    """Digest of every source file of this package that holds kernels, or intrinsics that they are made of."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel(" in source:
+        if b"@kernel(" in source or b"@intrinsic" in source:
             digest.update(source)
     return digest.hexdigest()
 

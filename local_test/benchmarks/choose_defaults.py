@@ -48,10 +48,11 @@ GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
             # Of the order that ν = 1 needs; `_scaled` turns it into the like penalty for another ν.
             "regularization": (0.006, 0.012, 0.027, 0.05),
         },
-        "bpr": {"learning_rate": (0.05, 0.1), "regularization": (0.005, 0.01, 0.02, 0.04)},
-        "hinge": {"learning_rate": (0.05, 0.1), "regularization": (0.01, 0.025, 0.05, 0.1)},
-        "adaptive_hinge": {"learning_rate": (0.05, 0.1), "regularization": (0.04, 0.06, 0.08, 0.1)},
-        "pointwise": {"learning_rate": (0.05, 0.1), "regularization": (0.01, 0.02, 0.04, 0.08)},
+        "softmax": {"learning_rate": (0.05, 0.07, 0.1), "temperature": (0.2, 0.22, 0.25), "epochs": (16, 24)},
+        "bpr": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.01, 0.02, 0.04)},
+        "hinge": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.02, 0.04, 0.06)},
+        "adaptive_hinge": {"learning_rate": (0.03, 0.05, 0.1), "regularization": (0.06, 0.08, 0.1)},
+        "pointwise": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.02, 0.04, 0.08)},
         "explicit": {"learning_rate": ("0.03", "0.05", "0.1"), "regularization": (0.05, 0.06, 0.07)},
     }
 )

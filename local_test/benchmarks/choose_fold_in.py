@@ -1,4 +1,4 @@
-"""Choose how the sampled losses fold new users in, on validation parts; no test part is ever opened.
+"""Choose how the sampled losses and softmax fold new users in, on validation parts; no test part is ever opened.
 
     cd local_test && FACTORBOX_DATA=FOLDER python -m benchmarks.choose_fold_in bpr
 
@@ -36,8 +36,12 @@ from factorbox.models import ALGORITHMS
 from factorbox.models.base import Factors
 from factorbox.models.sampled import SampledFactorization
 from factorbox.models.sampled_fold_in import FoldInScales, fold_in_constants
+from factorbox.models.softmax import Softmax
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import Lists, taken
+
+Ridged = SampledFactorization | Softmax
+"""What folds users in by a ridge regression."""
 
 GRID: Mapping[str, Sequence[float]] = MappingProxyType(
     {"margin": (2.0, 3.0, 4.0, 6.0), "unobserved_share": (0.25, 0.5, 1.0, 2.0), "penalty": (0.05, 0.1, 0.2, 0.4)}
@@ -60,7 +64,7 @@ class Case:
     relevant: Relevant
     yardstick: float
 
-    def ratio(self, algorithm: SampledFactorization, *, config: Any, scales: FoldInScales) -> float:
+    def ratio(self, algorithm: Ridged, *, config: Any, scales: FoldInScales) -> float:
         """Fold the users in and measure them."""
         factors = self.factors
         constants = fold_in_constants(factors, interactions=self.trained_on, scales=scales)
@@ -70,9 +74,7 @@ class Case:
         return movielens.quality(folded, fitted=self.histories, relevant=self.relevant).ndcg / self.yardstick
 
 
-def cases_of(
-    name: str, algorithm: SampledFactorization, *, config: Any, most_users: int, seed: int, threads: int
-) -> list[Case]:
+def cases_of(name: str, algorithm: Ridged, *, config: Any, most_users: int, seed: int, threads: int) -> list[Case]:
     """Train on one data set and lay out what is measured there."""
     fit, validation = movielens.validation_cut(TRAINING_PARTS[name]())
     fitted = movielens.interactions_of(fit)
@@ -161,9 +163,7 @@ def _shortened(
     return shortened, every
 
 
-def choose(
-    algorithm: SampledFactorization, settings: Sequence[FoldInScales], *, config: Any, cases: Sequence[Case]
-) -> None:
+def choose(algorithm: Ridged, settings: Sequence[FoldInScales], *, config: Any, cases: Sequence[Case]) -> None:
     """Measure every setting on every case, print the table and the best settings."""
     print(
         f"{algorithm.name}: nDCG@{movielens.K} on validation parts, over trained vectors or over the most popular items"
@@ -186,7 +186,7 @@ def _text(scales: FoldInScales) -> str:
 
 def main() -> None:
     """Parse the command line and search."""
-    sampled = {name: found for name, found in ALGORITHMS.items() if isinstance(found, SampledFactorization)}
+    sampled = {name: found for name, found in ALGORITHMS.items() if isinstance(found, Ridged)}
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.choose_fold_in",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""Every algorithm with its defaults on ML-1M, a random fifth of all rows held out, beside the published results.
+"""Every algorithm with its defaults and tuned on ML-1M, a fifth of all rows held out, beside the published results.
 
     cd local_test && FACTORBOX_DATA=FOLDER python -m benchmarks.ml1m [ALGORITHM ...]
 
@@ -6,15 +6,20 @@ Each row is the mean of several cuts, one for each seed, which is that of traini
 all items but those of training are ranked, means are over the users of the test part, and k = 10. Precision divides by
 k, recall by the number of test items, and MAP by min(k, test items): the protocol of the published table. The ranking
 by popularity, and EASE in a few lines here, have published rows of their own, so one sees whether it is the same.
+The hyperparameters of a tuned row stand in tuned.json: `python -m benchmarks.tune_tables` chose them for each cut on a
+fifth of its own training part.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +48,24 @@ _EASE_PENALTY = 500.0
 """λ of the method's paper for MovieLens data."""
 
 _EASE = "ease"
+_TUNED = Path(__file__).with_name("tuned.json")
 _POPULAR = "most popular"
+
+
+def tuned_name(seed: int) -> str:
+    """Return what the cut of a seed is called in tuned.json."""
+    return f"ml-1m cut {seed}"
+
+
+def training_part(pairs: movielens.Pairs, *, seed: int) -> movielens.Pairs:
+    """Return the training part of a cut."""
+    return pairs.split(movielens.TEST_SHARE_1M, seed=seed)[0]
+
+
+def tuned(part: str) -> dict[str, dict[str, Any]]:
+    """Return the chosen hyperparameters of each algorithm for one training part."""
+    kept: dict[str, dict[str, dict[str, Any]]] = json.loads(_TUNED.read_text(encoding="utf-8"))
+    return kept.get(part, {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +91,7 @@ def popular(cut: Cut) -> RankingMetrics:
     return ranking_metrics(rows, user_indices=users, relevant=cut.relevant, k=movielens.K)
 
 
-def ease(cut: Cut) -> RankingMetrics:
+def ease(cut: Cut, *, penalty: float = _EASE_PENALTY) -> RankingMetrics:
     """Measure the item-to-item regression of Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data".
 
     P = (XᵀX + λI)⁻¹, B = −P / diag(P) with a diagonal of zeros, and the scores of user u are the row x_u B.
@@ -78,7 +100,7 @@ def ease(cut: Cut) -> RankingMetrics:
     seen = torch.zeros(fitted.n_users, fitted.n_items, dtype=torch.float64)
     owners = np.repeat(np.arange(fitted.n_users), np.diff(fitted.indptr))
     seen[torch.from_numpy(owners), torch.from_numpy(fitted.item_indices.astype(np.int64))] = 1.0
-    inverse = torch.linalg.inv(seen.T @ seen + _EASE_PENALTY * torch.eye(fitted.n_items, dtype=torch.float64))
+    inverse = torch.linalg.inv(seen.T @ seen + penalty * torch.eye(fitted.n_items, dtype=torch.float64))
     weights = -inverse / inverse.diagonal()
     weights.fill_diagonal_(0.0)
     scores = (seen @ weights).masked_fill_(seen.bool(), -torch.inf)
@@ -87,12 +109,19 @@ def ease(cut: Cut) -> RankingMetrics:
     return ranking_metrics(rows, user_indices=users, relevant=cut.relevant, k=movielens.K)
 
 
-def trained(name: str, *, threads: int) -> Callable[[Cut], RankingMetrics]:
-    """Return what trains an algorithm with its defaults and measures it."""
+def tuned_ease(cut: Cut) -> RankingMetrics:
+    """Measure EASE with the penalty chosen for the cut."""
+    return ease(cut, **tuned(tuned_name(cut.seed))[_EASE])
+
+
+def trained(name: str, *, threads: int, with_tuned: bool = False) -> Callable[[Cut], RankingMetrics]:
+    """Return what trains an algorithm, with its defaults or what was chosen for the cut, and measures it."""
     algorithm = ALGORITHMS[name]
 
     def measure(cut: Cut) -> RankingMetrics:
-        factors = algorithm.fit(cut.fitted, config=algorithm.config(), random_state=cut.seed, threads=threads)
+        chosen = tuned(tuned_name(cut.seed))[name] if with_tuned else {}
+        config = replace(algorithm.config(), **chosen)
+        factors = algorithm.fit(cut.fitted, config=config, random_state=cut.seed, threads=threads)
         return movielens.quality(factors, fitted=cut.fitted, relevant=cut.relevant)
 
     return measure
@@ -124,15 +153,20 @@ def main() -> None:
     pairs = movielens.ml1m()
     cuts = [Cut.of(pairs, seed=seed) for seed in arguments.seeds]
     print(f"ML-1M, {1 - movielens.TEST_SHARE_1M:.0%} of the rows to train, means of {len(cuts)} cuts")
-    print(f"{'model':26}P@10    R@10    MAP@10  seconds")
+    print(f"{'model':32}P@10    R@10    MAP@10  seconds")
     for name, *values in PUBLISHED:
-        print(f"{name:26}" + "  ".join(f"{value:.4f}" for value in values) + "  published")
+        print(f"{name:32}" + "  ".join(f"{value:.4f}" for value in values) + "  published")
     models: dict[str, Callable[[Cut], RankingMetrics]] = {_POPULAR: popular}
     for name in chosen(arguments.algorithms):
+        is_tuned = all(name in tuned(tuned_name(seed)) for seed in arguments.seeds)
         if name == _EASE:
             models[f"ease, λ={_EASE_PENALTY:g}, a few lines"] = ease
+            if is_tuned:
+                models["ease, tuned"] = tuned_ease
         else:
             models[f"factorbox {name}"] = trained(name, threads=arguments.threads)
+            if is_tuned:
+                models[f"factorbox {name}, tuned"] = trained(name, threads=arguments.threads, with_tuned=True)
     for label, measure in models.items():
         metrics, seconds = [], []
         for cut in cuts:
@@ -141,7 +175,7 @@ def main() -> None:
             seconds.append(time.perf_counter() - started)
         means = (statistics.fmean(getattr(m, part) for m in metrics) for part in ("precision", "recall", "map_min"))
         row = "  ".join(f"{value:.4f}" for value in means)
-        print(f"{label:26}{row}  {statistics.median(seconds):.1f}", flush=True)
+        print(f"{label:32}{row}  {statistics.median(seconds):.1f}", flush=True)
 
 
 if __name__ == "__main__":

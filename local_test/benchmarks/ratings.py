@@ -186,14 +186,8 @@ def time_epochs(spotlight: Path | None, *, threads: int) -> None:
 
 
 def _spotlight_epochs(folder: Path, fitted: Interactions, *, d: int, batch_size: int, threads: int) -> list[float]:
-    if not (folder / "spotlight").is_dir():
-        raise SystemExit(f"--spotlight {folder}: there is no folder `spotlight` in it; give the top of its source")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    with _sklearn_stand_in():
-        factorization: Any = importlib.import_module("spotlight.factorization.explicit")
-        interactions: Any = importlib.import_module("spotlight.interactions")
-    data = interactions.Interactions(
+    factorization = spotlight_module(folder, "spotlight.factorization.explicit")
+    data = spotlight_module(folder, "spotlight.interactions").Interactions(
         np.repeat(np.arange(fitted.n_users), np.diff(fitted.indptr)).astype(np.int32),
         fitted.item_indices,
         ratings=fitted.weights,
@@ -210,6 +204,16 @@ def _spotlight_epochs(folder: Path, fitted: Interactions, *, d: int, batch_size:
         model.fit(data)
         seconds.append(time.perf_counter() - started)
     return seconds[1:]
+
+
+def spotlight_module(folder: Path, name: str) -> Any:
+    """Import a module of Spotlight from the folder of its source."""
+    if not (folder / "spotlight").is_dir():
+        raise SystemExit(f"--spotlight {folder}: there is no folder `spotlight` in it; give the top of its source")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    with _sklearn_stand_in():
+        return importlib.import_module(name)
 
 
 @contextmanager

@@ -12,12 +12,15 @@ import torch
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
-from factorbox.models.base import Algorithm, Epoch, Factors, Watch
+from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
 from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
+from factorbox.models.sampled_blocks import blocks_for
 
 ALL = [BPR, HINGE, ADAPTIVE_HINGE, POINTWISE]
 PAIRWISE = [BPR, HINGE, ADAPTIVE_HINGE]
 all_losses = pytest.mark.parametrize("algorithm", ALL, ids=lambda algorithm: str(algorithm.name))
+both_ways = pytest.mark.parametrize("device", ["cpu", "none"])
+"""By the numba kernels, and by torch alone."""
 
 
 def from_matrix(seen: np.ndarray[Any, np.dtype[np.bool_]]) -> Interactions:
@@ -48,10 +51,11 @@ def assert_same_bytes(a: Factors, b: Factors) -> None:
     assert a.train_loss == b.train_loss
 
 
+@both_ways
 @all_losses
-def test_unseen_items_of_the_users_taste_score_higher(algorithm: Algorithm) -> None:
+def test_unseen_items_of_the_users_taste_score_higher(algorithm: Algorithm, device: Device) -> None:
     interactions = two_tastes()
-    factors = algorithm.fit(interactions, config=small(algorithm, epochs=30), random_state=0)
+    factors = algorithm.fit(interactions, config=small(algorithm, epochs=30), random_state=0, device=device)
     scores = factors.user_factors @ factors.item_factors.T + factors.item_biases
     seen = np.zeros(scores.shape, dtype=bool)
     seen[np.repeat(np.arange(60), np.diff(interactions.indptr)), interactions.item_indices] = True
@@ -73,14 +77,17 @@ def test_factors_have_the_promised_shapes_and_types(algorithm: Algorithm) -> Non
     assert factors.epochs == 2
 
 
+@both_ways
 @all_losses
-def test_the_same_seed_gives_the_same_bytes_on_one_two_and_three_threads(algorithm: Algorithm) -> None:
-    # Batches large enough for torch to share among threads: more than 32,768 scores, and more than one batch.
-    interactions = two_tastes(450, 400, density=0.6)
+def test_the_same_seed_gives_the_same_bytes_on_one_two_and_three_threads(algorithm: Algorithm, device: Device) -> None:
+    # Batches large enough for torch to share among threads: more than 32,768 scores, and more than one batch; and
+    # more than one block for the kernels.
+    interactions = two_tastes(600, 400, density=0.6)
     config = small(algorithm, embedding_dim=6, batch_size=40_000, epochs=1)
-    assert interactions.n_pairs > config.batch_size
+    assert interactions.n_pairs > config.batch_size and blocks_for(items=400, pairs=interactions.n_pairs) > 1
     one, two, three = (
-        algorithm.fit(interactions, config=config, random_state=7, threads=threads) for threads in (1, 2, 3)
+        algorithm.fit(interactions, config=config, random_state=7, threads=threads, device=device)
+        for threads in (1, 2, 3)
     )
     assert_same_bytes(one, two)
     assert_same_bytes(one, three)
@@ -115,31 +122,35 @@ def test_torch_keeps_its_threads_after_a_fit_and_after_a_failure(algorithm: Algo
     assert torch.get_num_threads() == before
 
 
+@both_ways
 @all_losses
-def test_a_loss_that_overflows_names_the_hyperparameters_to_change(algorithm: Algorithm) -> None:
+def test_a_loss_that_overflows_names_the_hyperparameters_to_change(algorithm: Algorithm, device: Device) -> None:
     config = small(algorithm, learning_rate=1e30, regularization=1e30, epochs=5)
     with pytest.raises(AlgorithmError, match="no longer finite: lower learning_rate") as caught:
-        algorithm.fit(two_tastes(), config=config, random_state=0)
+        algorithm.fit(two_tastes(), config=config, random_state=0, device=device)
     assert "regularization" in str(caught.value)
-    assert "batch_size" in str(caught.value)
+    # The kernels have no batches.
+    assert ("batch_size" in str(caught.value)) == (device == "none")
 
 
+@both_ways
 @all_losses
-def test_users_who_have_every_item_change_nothing_for_the_others(algorithm: Algorithm) -> None:
+def test_users_who_have_every_item_change_nothing_for_the_others(algorithm: Algorithm, device: Device) -> None:
     random = np.random.default_rng(4)
     seen = random.random((30, 20)) < 0.3
     seen[7] = True
-    factors = algorithm.fit(from_matrix(seen), config=small(algorithm), random_state=0)
+    factors = algorithm.fit(from_matrix(seen), config=small(algorithm), random_state=0, device=device)
     # Nothing is set against the items of user 7, whose row keeps its short initial vector and no bias.
     assert factors.user_biases[7] == 0
     assert np.linalg.norm(factors.user_factors[7]) < 0.5
     assert np.isfinite(factors.train_loss)
 
 
+@both_ways
 @all_losses
-def test_data_without_any_negative_are_refused_with_the_remedy(algorithm: Algorithm) -> None:
+def test_data_without_any_negative_are_refused_with_the_remedy(algorithm: Algorithm, device: Device) -> None:
     with pytest.raises(UserError, match="every user has interacted with every item") as caught:
-        algorithm.fit(from_matrix(np.ones((3, 4), dtype=bool)), config=small(algorithm), random_state=0)
+        algorithm.fit(from_matrix(np.ones((3, 4), dtype=bool)), config=small(algorithm), random_state=0, device=device)
     assert "algorithm=als" in str(caught.value)
 
 
@@ -184,7 +195,8 @@ def test_a_stop_waits_for_the_first_epoch_and_then_ends_the_fit(algorithm: Algor
     assert_same_bytes(stopped, algorithm.fit(two_tastes(), config=replace(config, epochs=1), random_state=0))
 
 
-def test_a_stop_between_batches_ends_the_second_epoch_early() -> None:
+@both_ways
+def test_a_stop_between_batches_or_diagonals_ends_the_second_epoch_early(device: Device) -> None:
     asked = 0
 
     def third_question() -> bool:
@@ -194,28 +206,30 @@ def test_a_stop_between_batches_ends_the_second_epoch_early() -> None:
 
     epochs: list[Epoch] = []
     config = small(BPR, epochs=50)
+    interactions = two_tastes(600, 400, density=0.6)
     stopped = BPR.fit(
-        two_tastes(),
+        interactions,
         config=config,
         random_state=0,
+        device=device,
         watch=Watch(on_epoch=epochs.append, should_stop=third_question),
     )
-    first = BPR.fit(two_tastes(), config=replace(config, epochs=1), random_state=0)
+    first = BPR.fit(interactions, config=replace(config, epochs=1), random_state=0, device=device)
     assert stopped.epochs == len(epochs) == 1
     assert stopped.train_loss == first.train_loss
     assert not np.array_equal(stopped.user_factors, first.user_factors)
 
 
 @all_losses
-def test_one_step_agrees_with_automatic_differentiation(algorithm: Algorithm) -> None:
+def test_one_step_of_torch_agrees_with_automatic_differentiation(algorithm: Algorithm) -> None:
     # Every user has all items but one, so that the negatives, drawn at random, are known.
     n_users, n_items, d = 6, 6, 5
     interactions = from_matrix(~np.eye(n_users, n_items, dtype=bool))
     options: dict[str, Any] = {"embedding_dim": d, "batch_size": 1000, "regularization": 0.3}
     tiny = small(algorithm, **options, epochs=1, learning_rate=1e-30)
-    start = algorithm.fit(interactions, config=tiny, random_state=3)
+    start = algorithm.fit(interactions, config=tiny, random_state=3, device="none")
     rate = 0.05
-    after = algorithm.fit(interactions, config=replace(tiny, learning_rate=rate), random_state=3)
+    after = algorithm.fit(interactions, config=replace(tiny, learning_rate=rate), random_state=3, device="none")
 
     w, h = (torch.tensor(a, requires_grad=True) for a in (start.user_factors, start.item_factors))
     b_u, b_i = (torch.zeros(n, requires_grad=True) for n in (n_users, n_items))
@@ -246,15 +260,16 @@ def test_one_step_agrees_with_automatic_differentiation(algorithm: Algorithm) ->
     assert after.train_loss == pytest.approx(losses[algorithm.name].mean().item(), rel=1e-5)
 
 
-def test_adaptive_hinge_takes_the_highest_scored_of_its_negatives() -> None:
+@both_ways
+def test_adaptive_hinge_takes_the_highest_scored_of_its_negatives(device: Device) -> None:
     # With very many candidates it is the best unseen item: its loss cannot be below that of one candidate.
     interactions = two_tastes()
     options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-30}
     one = ADAPTIVE_HINGE.fit(
-        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=1, **options), random_state=0
+        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=1, **options), random_state=0, device=device
     )
     many = ADAPTIVE_HINGE.fit(
-        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=500, **options), random_state=0
+        interactions, config=small(ADAPTIVE_HINGE, num_negative_samples=500, **options), random_state=0, device=device
     )
     scores = many.user_factors @ many.item_factors.T
     users = np.repeat(np.arange(60), np.diff(interactions.indptr))

@@ -12,7 +12,7 @@ from factorbox.report.item_space import item_space_section
 from report_models_support import charts, check_sound, inputs_of, rows_of, tables, trained, with_factors, words
 from support import clustered_interactions, clustered_ratings, interactions_from_rows
 
-BIASED = ("bpr", "hinge", "adaptive_hinge", "pointwise", "explicit")
+BIASED = ("softmax", "bpr", "hinge", "adaptive_hinge", "pointwise", "explicit")
 
 
 def many_items(tmp_path: Path, n_items: int, *, d: int = 5, algorithm: str = "als", **given: object) -> Recommender:

@@ -11,8 +11,12 @@ from factorbox.models.explicit import EXPLICIT
 from factorbox.models.mlp import MLP
 from factorbox.models.nmf import NMF
 from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
+from factorbox.models.softmax import Softmax
 
 ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
-    {algorithm.name: algorithm for algorithm in (ALS(), BPR, HINGE, ADAPTIVE_HINGE, POINTWISE, EXPLICIT, NMF(), MLP())}
+    {
+        algorithm.name: algorithm
+        for algorithm in (ALS(), Softmax(), BPR, HINGE, ADAPTIVE_HINGE, POINTWISE, EXPLICIT, NMF(), MLP())
+    }
 )
 """Every algorithm by its name, the default first."""

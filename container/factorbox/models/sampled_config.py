@@ -11,6 +11,9 @@ from typing import Any
 from factorbox.models.base import embedding_dim_option, epochs_option
 from factorbox.options import check_ranges, option
 
+INITIAL_SCALE = 0.1
+"""Length of an average initial vector: small, so that biases, which start at 0, are learned first."""
+
 
 def _regularization(default: float) -> Any:
     return option(
@@ -30,10 +33,16 @@ class SampledConfig:
     """Options that the sampled losses share."""
 
     embedding_dim: int = embedding_dim_option(64)
-    epochs: int = epochs_option(30)
+    epochs: int = epochs_option(60)
     regularization: float = _regularization(0.02)
     learning_rate: float = _learning_rate(0.1)
-    batch_size: int = option(4096, "Pairs in one step.", minimum=1, maximum=1 << 24)
+    batch_size: int = option(
+        4096,
+        "Pairs in one step where torch trains: on a GPU and with accelerator=none. The kernels of the processor ignore"
+        " it: they take a step for each pair.",
+        minimum=1,
+        maximum=1 << 24,
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -53,13 +62,14 @@ class BPRConfig(SampledConfig):
 class HingeConfig(SampledConfig):
     """Options of `hinge`."""
 
-    regularization: float = _regularization(0.05)
+    regularization: float = _regularization(0.04)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveHingeConfig(SampledConfig):
     """Options of `adaptive_hinge`."""
 
+    epochs: int = epochs_option(40)
     regularization: float = _regularization(0.08)
     learning_rate: float = _learning_rate(0.05)
     num_negative_samples: int = option(

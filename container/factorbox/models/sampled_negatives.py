@@ -42,11 +42,7 @@ class UnseenItems:
             Where there is none: every user has every item.
         """
         usable = self.counts.index_select(0, users) > 0
-        if not usable.any():
-            raise UserError(
-                "every user has interacted with every item, so there are no negatives to learn from: "
-                "train with algorithm=als, or give data in which users have chosen"
-            )
+        require_negatives(bool(usable.any()))
         return usable
 
     def draw(self, users: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:
@@ -57,3 +53,12 @@ class UnseenItems:
         wanted = flat * self._stride + rank
         before = torch.searchsorted(self._keys, wanted, right=True) - self._starts.index_select(0, flat)  # k
         return (rank + before).view(users.shape)
+
+
+def require_negatives(found: bool) -> None:
+    """Raise `UserError` unless there is a pair that something can be set against."""
+    if not found:
+        raise UserError(
+            "every user has interacted with every item, so there are no negatives to learn from: "
+            "train with algorithm=als, or give data in which users have chosen"
+        )

@@ -31,7 +31,10 @@ _COLD = "Of items without interactions it knows nothing, and of users with few o
 
 
 def _sampled(loss: str) -> Purpose:
-    what = f"Factors and item biases fitted to pairs of seen and randomly drawn unseen items by {loss}."
+    return _of_pairs(f"Factors and item biases fitted to pairs of seen and randomly drawn unseen items by {loss}.")
+
+
+def _of_pairs(what: str) -> Purpose:
     return Purpose(
         what,
         f"{_RANKING} The weights of interactions are not used.",
@@ -46,6 +49,10 @@ PURPOSES: Mapping[str, Purpose] = MappingProxyType(
             " against everything that was not.",
             _RANKING,
             f"{_SCALE} {_COLD}",
+        ),
+        "softmax": _of_pairs(
+            "Factors of one length and item biases, fitted by softmax cross-entropy: each item of a user against those"
+            " that the user has not got."
         ),
         "bpr": _sampled("Bayesian personalised ranking"),
         "hinge": _sampled("the hinge loss"),
