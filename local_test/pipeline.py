@@ -15,14 +15,15 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline_steps import availability, storage
 from pipeline_steps.answers import join, read_titles, show_lines, show_table
-from pipeline_steps.aws import Clients, default_work_uri, sentences
+from pipeline_steps.attempts import attempt
+from pipeline_steps.aws import Clients, default_work_uri
 from pipeline_steps.comparison import require_no_drop
-from pipeline_steps.errors import InputRefusedError, JobFailedError, PipelineError
+from pipeline_steps.errors import InputRefusedError, JobFailedError
 from pipeline_steps.made import Made
 from pipeline_steps.options import Options, read_options
 from pipeline_steps.progress import TRAINING, say
@@ -49,33 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def clean_up() -> None:
         made.delete(Clients.connect(endpoint_url=options.endpoint_url, region=options.region))
 
-    code = _attempt(run)
+    code = attempt(run, program="pipeline")
     if options.clean_up:
-        cleaned = _attempt(clean_up)
+        cleaned = attempt(clean_up, program="pipeline")
         return code or cleaned
     if code and made.resume:
         sys.stderr.write(f"pipeline: to go on from here: {made.resume}\n")
     return code
-
-
-def _attempt(step: Callable[[], None]) -> int:
-    """Run a step; what ends it becomes a sentence and an exit code."""
-    try:
-        with sentences():
-            step()
-    except PipelineError as error:
-        sys.stderr.write(f"pipeline: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"pipeline: {error.strerror or error}: {error.filename or 'the output'}\n")
-        return InputRefusedError.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("pipeline: interrupted\n")
-        return 128 + signal.SIGINT
-    except SystemExit as stop:
-        sys.stderr.write("pipeline: stopped\n")
-        return int(stop.code or 0)
-    return 0
 
 
 def _run(clients: Clients, options: Options, *, made: Made, scratch: Path) -> None:

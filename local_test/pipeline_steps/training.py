@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_steps import storage
+from pipeline_steps.arguments import JobOptions
 from pipeline_steps.aws import Clients, role_arn
 from pipeline_steps.errors import InputRefusedError, JobFailedError
 from pipeline_steps.made import Made
@@ -79,7 +80,7 @@ def train(clients: Clients, options: Options, *, work: str, made: Made) -> Train
     assert options.training is not None and options.role is not None
     given = {"training": options.training, "items": options.items}
     channels = {
-        name: _in_s3(clients, options, path, folder_uri=f"{work}/{options.name}/{name}/", made=made)
+        name: in_s3(clients, options, path, folder_uri=f"{work}/{options.name}/{name}/", made=made)
         for name, path in given.items()
         if path
     }
@@ -100,7 +101,7 @@ def train(clients: Clients, options: Options, *, work: str, made: Made) -> Train
     return trained
 
 
-def _in_s3(clients: Clients, options: Options, path: str, *, folder_uri: str, made: Made) -> str:
+def in_s3(clients: Clients, options: JobOptions, path: str, *, folder_uri: str, made: Made) -> str:
     """Return the URI of a channel's data, which are uploaded if they are not there."""
     if storage.is_uri(path):
         return path
@@ -141,7 +142,7 @@ def take_up(clients: Clients, name: str) -> Trained:
     return Trained.of_job(description)
 
 
-def training_request(options: Options, *, channels: Mapping[str, str], work: str, role: str) -> dict[str, Any]:
+def training_request(options: JobOptions, *, channels: Mapping[str, str], work: str, role: str) -> dict[str, Any]:
     """Write the request of the training job, whose channels are given by name, each with its URI."""
     resources: dict[str, Any] = {
         "InstanceType": options.instance_type,
@@ -191,11 +192,11 @@ def training_request(options: Options, *, channels: Mapping[str, str], work: str
     return request
 
 
-def tags(options: Options) -> list[dict[str, str]]:
+def tags(options: JobOptions) -> list[dict[str, str]]:
     """Return the tags as requests have them."""
     return [{"Key": key, "Value": value} for key, value in options.tags.items()]
 
 
-def vpc(options: Options) -> dict[str, list[str]]:
+def vpc(options: JobOptions) -> dict[str, list[str]]:
     """Return the network as requests have it."""
     return {"Subnets": list(options.subnets), "SecurityGroupIds": list(options.security_groups)}
