@@ -18,7 +18,7 @@ from factorbox.data.item_details import ItemDetails
 from factorbox.errors import PlatformError, UserError
 from factorbox.frames import framed, ids_in, ranking_table, reasons_table, require_pandas
 from factorbox.recommend.answers import Answers, Explanations
-from factorbox.recommend.queries import Query
+from factorbox.recommend.queries import Queries, Query
 from factorbox.recommend.top_n import Ranking
 from factorbox.recommender import Recommender
 from film_model import save_films
@@ -30,7 +30,7 @@ def answers(queries: list[Query], rankings: list[list[int]], explanations: Expla
     indices = np.array([i for ranking in rankings for i in ranking], dtype=np.int32)
     scores = np.array([1 / (k + 1) for ranking in rankings for k in range(len(ranking))], dtype=np.float32)
     return Answers(
-        queries=queries,
+        queries=Queries.of(queries),
         known=np.ones(len(queries), dtype=np.bool_),
         ignored=np.zeros(len(queries), dtype=np.int64),
         ranking=Ranking(indptr, indices, scores),

@@ -160,7 +160,7 @@ def ids_in(frame: pandas.DataFrame, role: Role, *, named: str | None) -> CodedId
 def _ranked(answers: Answers, *, columns: tuple[str, str], ids: Ids, labelled: bool) -> dict[str, pa.Array]:
     ranking = answers.ranking
     owners = np.repeat(np.arange(len(answers.queries)), np.diff(ranking.indptr))
-    labels = pa.array([query.label for query in answers.queries], type=_TEXT)
+    labels = answers.queries.labels()
     if (ranking.item_indices < 0).any():
         # Only given pairs have unknown items, and all queries of a call are of one kind.
         ranked = pa.array([item_id for query in answers.queries for item_id in query.item_ids or ()], type=_TEXT)

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from factorbox.evaluation.auc import shares_above, user_aucs
 from factorbox.evaluation.popularity import Popularity
 from factorbox.evaluation.ranking import Relevant
+from factorbox.recommend.candidates import Candidates
 from factorbox.recommend.lists import Lists
 from factorbox.recommend.network_ranking import NetworkCandidates
-from factorbox.recommend.top_n import Candidates
 from factorbox.threads import Threads
 from network_support import random_layers
 

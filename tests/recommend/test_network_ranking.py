@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from factorbox.models.network import network_scores
+from factorbox.recommend.candidates import Candidates
 from factorbox.recommend.lists import Lists, starts_of
 from factorbox.recommend.network_ranking import NetworkCandidates, candidates_of
-from factorbox.recommend.top_n import Candidates, Ranked, Ranking, joined, scores_of_pairs, top_n, top_n_of
+from factorbox.recommend.top_n import Ranked, Ranking, joined, scores_of_pairs, top_n, top_n_of
 from factorbox.threads import Threads
 from network_support import float32_score, random_layers
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from factorbox.recommend.candidates import Candidates
 from factorbox.recommend.lists import Lists, starts_of
-from factorbox.recommend.top_n import Candidates, Ranked, Ranking, joined, scores_of_pairs, top_n, top_n_of
+from factorbox.recommend.top_n import Ranked, Ranking, joined, scores_of_pairs, top_n, top_n_of
 from factorbox.threads import Threads
 
 
@@ -281,3 +282,16 @@ def test_scores_that_overflow_never_give_an_item_twice_or_one_that_is_not_there(
     assert found[2] == []
     # Who is not struck by it gets an answer all the same.
     assert found[6]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_scores_that_overflow_are_the_same_alone_and_among_others(rng: np.random.Generator) -> None:
+    # Sums of float32 that overflow on their way do so in one order of additions and not in another.
+    case = random_case(rng, n_users=40, n_items=300, d=6, count=20, scale=10.0)
+    case.user_factors[::3] *= np.float32(1e37)
+    case.item_factors[::5] *= np.float32(1e36)
+    whole, items = case.ask(slice(None)), case.candidates()
+    alone = joined(case.ask(slice(user, user + 1), items) for user in range(40))
+    assert whole.item_indices.tobytes() == alone.item_indices.tobytes()
+    assert whole.scores.tobytes() == alone.scores.tobytes()

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from factorbox.evaluation.auc_kernels import shares_above as fill_shares
 from factorbox.evaluation.ranking import Relevant
+from factorbox.recommend.candidates import Candidates
 from factorbox.recommend.lists import Lists
-from factorbox.recommend.top_n import Candidates, Rankable
+from factorbox.recommend.top_n import Rankable
 from factorbox.threads import Run
 
 _BLOCK_ROWS = 256

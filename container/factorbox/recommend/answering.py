@@ -17,12 +17,12 @@ from factorbox.models.row_system import FoldInProblem
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.explanations import explain
 from factorbox.recommend.fold_in import products_of
-from factorbox.recommend.lists import Lists, ranges, starts_of, taken
+from factorbox.recommend.lists import Lists, ranges, starts_of
 from factorbox.recommend.network_ranking import candidates_of
 from factorbox.recommend.once import Once
-from factorbox.recommend.queries import Kind, Query
+from factorbox.recommend.queries import UNSAID, Kind, Queries, Query
 from factorbox.recommend.similarity import by_cosine, inverse_norms
-from factorbox.recommend.subjects import Resolved, Subjects, UserSide, resolve, subjects_of
+from factorbox.recommend.subjects import UNKNOWN, Resolved, Subjects, UserSide, resolve, subjects_of
 from factorbox.recommend.top_n import Rankable, Ranked, Ranking, scores_of_pairs, top_n, top_n_of
 from factorbox.recommend.traits import Misfit, Traits
 
@@ -85,9 +85,10 @@ class Answering:
         # Users without a history have the vector of the mean user: they are like everybody and nobody.
         self._users_by_cosine = Once(lambda: by_cosine(model.user_factors, available=model.history.counts > 0))
 
-    def resolve(self, queries: Sequence[Query]) -> Resolved:
+    def resolve(self, queries: Sequence[Query] | Queries) -> Resolved:
         """Look up the users, items and histories that queries name."""
-        return resolve(queries, user_ids=self._model.user_ids, item_ids=self._model.item_ids, traits=self.traits)
+        laid_out = queries if isinstance(queries, Queries) else Queries.of(queries)
+        return resolve(laid_out, user_ids=self._model.user_ids, item_ids=self._model.item_ids, traits=self.traits)
 
     def misfit(self, query: Query) -> Misfit | None:
         """Return what of a query does not suit the model, None where all does."""
@@ -110,7 +111,10 @@ class Answering:
                 candidates = min(candidates, len(query.include_items))
             return min(query.top_n, candidates)
 
-        return np.array([of(query) for query in resolved.queries], dtype=np.int64)
+        rows = np.minimum(resolved.queries.top_n, n_items)
+        for position, query in resolved.queries.others.items():
+            rows[position] = of(query)
+        return rows
 
     def history_lengths(self, resolved: Resolved) -> NDArray[np.int64]:
         """Return how many items at most each query's user is folded in and explained by.  # (queries,)."""
@@ -129,10 +133,10 @@ class Answering:
         for_items, beside
             int64, (queries,) each: those that grow with the history, and those of any history.
         """
-        folded = resolved.given.counts > 0
-        if not folded.any():
-            none = np.zeros(len(folded), dtype=np.int64)
+        if not len(resolved.given.indices):
+            none = np.zeros(len(resolved.users), dtype=np.int64)
             return none, none
+        folded = resolved.given.counts > 0
         products = products_of(self._row_system())
         return np.where(folded, self.history_lengths(resolved) * products.each, 0), folded * np.int64(products.beside)
 
@@ -160,25 +164,23 @@ class Answering:
             Where an explanation is wanted of a model that has none; see `misfit`.
         """
         queries = resolved.queries
-        subjects = self.fold_in(resolved)
-        by_kind: dict[Kind, Callable[[Resolved, Subjects, NDArray[np.int64]], Ranking]] = {
+        counts = queries.column("explain")
+        subjects = self.fold_in(resolved, with_histories=bool(counts.any()))
+        answer_by: dict[Kind, Callable[[Resolved, Subjects, NDArray[np.int64]], Ranking]] = {
             "rank": partial(self._recommended, exclude_seen=exclude_seen),
             "pairs": self._pairs,
             "similar_items": self._similar_items,
             "similar_users": self._similar_users,
         }
-        kinds = [query.kind for query in queries]
-        parts = []
-        for kind in dict.fromkeys(kinds):
-            at = np.array([position for position, other in enumerate(kinds) if other == kind], dtype=np.int64)
-            parts.append((at, by_kind[kind](resolved, subjects, at)))
+        by_kind = queries.by_kind()
+        parts = [(at, answer_by[kind](resolved, subjects, at)) for kind, at in by_kind.items()]
         ranking = _assembled(len(queries), parts)
         return Answers(
             queries=queries,
             known=resolved.known,
             ignored=resolved.ignored,
-            ranking=self._shown(ranking, kinds),
-            explanations=self._explanations(queries, subjects, ranking),
+            ranking=self._shown(ranking, by_kind),
+            explanations=self._explanations(queries, subjects, ranking, counts=counts),
         )
 
     def scores(self, *, users: NDArray[np.int64], item_indices: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -199,45 +201,52 @@ class Answering:
             )
         return self.traits.shown(scores)
 
-    def fold_in(self, resolved: Resolved) -> Subjects:
-        """Return the vectors of the users of some queries."""
-        return subjects_of(resolved, side=self._model, problem=self._row_system, traits=self.traits)
+    def fold_in(self, resolved: Resolved, *, with_histories: bool = False) -> Subjects:
+        """Return the vectors of the users of some queries, and where they are wanted the histories."""
+        return subjects_of(
+            resolved, side=self._model, problem=self._row_system, traits=self.traits, with_histories=with_histories
+        )
 
     def _with_mean(self, biases: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what a user adds to every x̂: b_u + μ."""
         return biases + np.float32(self._model.global_mean)
 
-    def _shown(self, ranking: Ranking, kinds: Sequence[Kind]) -> Ranking:
+    def _shown(self, ranking: Ranking, by_kind: Mapping[Kind, NDArray[np.int64]]) -> Ranking:
         """Return the ranking with the scores of answers; cosines stay what they are."""
         if self.traits.link == "identity":
             return ranking
-        of_queries = np.array([kind in ("rank", "pairs") for kind in kinds], dtype=np.bool_)
-        predicted = np.repeat(of_queries, np.diff(ranking.indptr))
+        counts = np.diff(ranking.indptr)
+        of_queries = np.zeros(len(counts), dtype=np.bool_)
+        for kind, at in by_kind.items():
+            of_queries[at] = kind in ("rank", "pairs")
+        predicted = np.repeat(of_queries, counts)
         return replace(ranking, scores=np.where(predicted, self.traits.shown(ranking.scores), ranking.scores))
 
     def _recommended(
         self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64], *, exclude_seen: bool
     ) -> Ranking:
-        queries = [resolved.queries[position] for position in at.tolist()]
-        excluding = [exclude_seen if query.exclude_seen is None else query.exclude_seen for query in queries]
-        seen = self._seen(resolved, subjects, at, by=np.flatnonzero(excluding))
-        excluded = Lists.joined(len(at), [*seen, *self._excluded_by_name(queries)])
-        wanted = Ranked(subjects.factors[at], self._with_mean(subjects.biases[at]), _counts(queries))
+        queries = resolved.queries.taken(at)
+        excluding = np.where(queries.exclude_seen == UNSAID, exclude_seen, queries.exclude_seen).astype(np.bool_)
+        seen = self._seen(resolved, at, excluding=excluding)
+        excluded = _together(len(at), [*seen, *self._excluded_by_name(queries)])
+        wanted = _wanted(subjects, at, biases=self._with_mean(subjects.biases), counts=queries.top_n)
         return self._ranking(self._items(), wanted, queries, excluded=excluded)
 
     def _seen(
-        self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64], *, by: NDArray[np.int64]
+        self, resolved: Resolved, at: NDArray[np.int64], *, excluding: NDArray[np.bool_]
     ) -> list[tuple[NDArray[np.int64], Lists]]:
-        """Return positions within `at`, those `by` alone, and what the users there have."""
-        parts = [(by, Lists.of(taken(subjects.histories, at[by])))]
-        held_out, users = self._model.held_out, resolved.users[at[by]]
-        if held_out is not None:
-            known = users >= 0
-            parts.append((by[known], Lists.of(taken(held_out, users[known]))))
+        """Return positions within `at` and what the users there have: trained on, held out and given."""
+        everybody = np.arange(len(at))
+        users = np.where(excluding, resolved.users[at], UNKNOWN)
+        parts = [(everybody, Lists.gathered(self._model.history, users))]
+        if self._model.held_out is not None:
+            parts.append((everybody, Lists.gathered(self._model.held_out, users)))
+        if len(resolved.given.indices):
+            parts.append((everybody, Lists.gathered(resolved.given, np.where(excluding, at, UNKNOWN))))
         return parts
 
     def _pairs(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
-        lists = [resolved.queries[position].item_ids or () for position in at.tolist()]
+        lists = [resolved.queries.others[position].item_ids or () for position in at.tolist()]
         indptr = starts_of(np.array([len(ids) for ids in lists], dtype=np.int64))
         # An unknown one keeps its place.
         items = self._model.item_ids.indices_of([item_id for ids in lists for item_id in ids]).astype(np.int32)
@@ -251,41 +260,44 @@ class Answering:
         return Ranking(indptr, items, scores)
 
     def _similar_items(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
-        queries = [resolved.queries[position] for position in at.tolist()]
+        queries = resolved.queries.taken(at)
         items = resolved.items[at]
         factors = self._model.item_factors[items]
         return self._ranking(
             self._items_by_cosine(),
-            _by_cosine(factors, np.where(items >= 0, _counts(queries), 0)),
+            _by_cosine(factors, np.where(items >= 0, queries.top_n, 0)),
             queries,
-            excluded=Lists.joined(len(at), [(np.arange(len(at)), _itself(items)), *self._excluded_by_name(queries)]),
+            excluded=_together(len(at), [(np.arange(len(at)), _itself(items)), *self._excluded_by_name(queries)]),
         )
 
     def _similar_users(self, resolved: Resolved, subjects: Subjects, at: NDArray[np.int64]) -> Ranking:
-        queries = [resolved.queries[position] for position in at.tolist()]
-        counts = np.where(subjects.histories.counts[at] > 0, _counts(queries), 0)
+        known = self.history_lengths(resolved)[at] > 0
+        counts = np.where(known, resolved.queries.top_n[at], 0)
         wanted = _by_cosine(subjects.factors[at], counts)
         return top_n(self._users_by_cosine(), wanted, excluded=_itself(resolved.users[at]))
 
-    def _ranking(self, candidates: Rankable, wanted: Ranked, queries: Sequence[Query], *, excluded: Lists) -> Ranking:
+    def _ranking(self, candidates: Rankable, wanted: Ranked, queries: Queries, *, excluded: Lists) -> Ranking:
         """Rank the candidates, or for the queries that list some, those alone."""
-        listing = np.array([query.include_items is not None for query in queries], dtype=np.bool_)
-        if not listing.any():
+        listed = [position for position, query in queries.others.items() if query.include_items is not None]
+        if not listed:
             return top_n(candidates, wanted, excluded=excluded)
+        listing = np.zeros(len(queries), dtype=np.bool_)
+        listing[listed] = True
         parts = []
         if not listing.all():
             free = np.flatnonzero(~listing)
             parts.append((free, top_n(candidates, wanted.part(free), excluded=excluded.taken(free))))
         bound = np.flatnonzero(listing)
-        included = self._looked_up([queries[position].include_items or () for position in bound.tolist()])
+        included = self._looked_up([queries.others[position].include_items or () for position in bound.tolist()])
         parts.append(
             (bound, top_n_of(candidates, wanted.part(bound), included=included, excluded=excluded.taken(bound)))
         )
         return _assembled(len(queries), parts)
 
-    def _excluded_by_name(self, queries: Sequence[Query]) -> list[tuple[NDArray[np.int64], Lists]]:
+    def _excluded_by_name(self, queries: Queries) -> list[tuple[NDArray[np.int64], Lists]]:
         """Return the positions of the queries with `exclude_items`, and those items."""
-        named = [(position, query.exclude_items) for position, query in enumerate(queries) if query.exclude_items]
+        others = queries.others.items()
+        named = [(position, query.exclude_items) for position, query in others if query.exclude_items]
         positions = np.array([position for position, _ in named], dtype=np.int64)
         return [(positions, self._looked_up([ids for _, ids in named]))] if named else []
 
@@ -300,14 +312,16 @@ class Answering:
         places = {key: place for place, key in enumerate(distinct)}
         return found.taken(np.array([places[id(ids)] for ids in lists], dtype=np.int64))
 
-    def _explanations(self, queries: Sequence[Query], subjects: Subjects, ranking: Ranking) -> Explanations | None:
-        counts = np.array([query.explain for query in queries], dtype=np.int64)
+    def _explanations(
+        self, queries: Queries, subjects: Subjects, ranking: Ranking, *, counts: NDArray[np.int64]
+    ) -> Explanations | None:
         if not counts.any():
             return None
         items = ranking
-        if any(query.similar_users for query in queries):
+        similar_users = queries.column("similar_users").astype(np.bool_)
+        if similar_users.any():
             # The rows of similar users hold no items.
-            of_users = np.repeat([query.similar_users for query in queries], np.diff(ranking.indptr))
+            of_users = np.repeat(similar_users, np.diff(ranking.indptr))
             items = replace(ranking, item_indices=np.where(of_users, UNKNOWN_ITEM, ranking.item_indices))
         problem = self._row_system()
         if isinstance(problem, NetworkProblem):
@@ -324,8 +338,20 @@ def _lengths(rows: Rows, users: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(users >= 0, rows.indptr[users + 1] - rows.indptr[users], 0)
 
 
-def _counts(queries: Sequence[Query]) -> NDArray[np.int64]:
-    return np.array([query.top_n for query in queries], dtype=np.int64)
+def _together(requests: int, parts: Sequence[tuple[NDArray[np.int64], Lists]]) -> Lists:
+    """Lay lists behind one another; the first part is for all requests."""
+    first, *others = parts
+    filled = [part for part in others if len(part[1].indices)]
+    return Lists.joined(requests, [first, *filled]) if filled else first[1]
+
+
+def _wanted(
+    subjects: Subjects, at: NDArray[np.int64], *, biases: NDArray[np.float32], counts: NDArray[np.int64]
+) -> Ranked:
+    """Ask for the best of some subjects, which mostly are all."""
+    if len(at) == len(subjects.factors):
+        return Ranked(subjects.factors, biases, counts)
+    return Ranked(subjects.factors[at], biases[at], counts)
 
 
 def _itself(indices: NDArray[np.int64]) -> Lists:

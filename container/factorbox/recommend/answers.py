@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.recommend.queries import Query
+from factorbox.recommend.queries import Queries
 from factorbox.recommend.top_n import Ranking
 
 UNKNOWN_ITEM = -1
@@ -60,7 +59,7 @@ class Answers:
         For the rows of the ranking; None where no query asks for any.
     """
 
-    queries: Sequence[Query]
+    queries: Queries
     known: NDArray[np.bool_]
     ignored: NDArray[np.int64]
     ranking: Ranking

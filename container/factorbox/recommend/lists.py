@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
+from factorbox.kernels import kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,14 @@ class Lists:
     def of(cls, rows: Rows) -> Lists:
         """Return the columns of the entries of each row."""
         return cls(rows.indptr, rows.indices)
+
+    @classmethod
+    def gathered(cls, rows: Rows, which: NDArray[np.int64]) -> Lists:
+        """Return the columns of the entries of some rows, an empty list for a negative one."""
+        indptr = np.empty(len(which) + 1, dtype=np.int64)
+        indices = np.empty(_measure(rows.indptr, which, indptr), dtype=np.int32)
+        _gather(rows.indptr, rows.indices, which, indptr, indices)
+        return cls(indptr, indices)
 
     @classmethod
     def joined(cls, requests: int, parts: Sequence[tuple[NDArray[np.int64], Lists]]) -> Lists:
@@ -132,3 +141,25 @@ def merged(
         indices=(distinct % max(columns, 1)).astype(np.int32),
         weights=np.minimum(values, np.finfo(np.float32).max).astype(np.float32),
     )
+
+
+@kernel()
+def _measure(indptr, which, starts):  # type: ignore[no-untyped-def]
+    """Fill `starts` with where the entries of each row begin once they stand one after another; return their number."""
+    total = 0
+    for r in range(len(which)):
+        starts[r] = total
+        row = which[r]
+        if row >= 0:
+            total += indptr[row + 1] - indptr[row]
+    starts[len(which)] = total
+    return total
+
+
+@kernel()
+def _gather(indptr, indices, which, starts, gathered):  # type: ignore[no-untyped-def]
+    """Copy the entries of each row to where they begin."""
+    for r in range(len(which)):
+        row = which[r]
+        if row >= 0:
+            gathered[starts[r] : starts[r + 1]] = indices[indptr[row] : indptr[row + 1]]

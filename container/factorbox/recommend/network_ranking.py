@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from factorbox.models.network import PackedNetwork
+from factorbox.recommend.candidates import Candidates
 from factorbox.recommend.lists import Lists
 from factorbox.recommend.network_kernels import best_of_listed, best_of_rows, score_pairs, score_rows
-from factorbox.recommend.top_n import Candidates, Rankable, Ranked, Ranking, unfilled_ranking
+from factorbox.recommend.top_n import Rankable, Ranked, Ranking, unfilled_ranking
+
+_BLOCK_SCORES = 4_000_000
+_BLOCK_ROWS = 256
 
 
 class NetworkCandidates:
@@ -46,6 +50,10 @@ class NetworkCandidates:
 
     def __len__(self) -> int:
         return len(self._factors)
+
+    def block_rows(self, wanted: Ranked) -> tuple[int, int]:
+        """Return how many requests a block has at most; see `factorbox.recommend.top_n.Rankable`."""
+        return max(1, min(_BLOCK_ROWS, _BLOCK_SCORES // max(1, len(self)))), 1
 
     def rank_block(self, wanted: Ranked, *, excluded: Lists) -> Ranking:
         """Return the best of all items for the requests of a block; see `factorbox.recommend.top_n.Rankable`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from factorbox.recommend.top_n import Candidates
+from factorbox.recommend.candidates import Candidates
 
 _BLOCK_ROWS = 65536
 # A vector this short has lost its direction to rounding: it is like nothing.

@@ -14,7 +14,7 @@ from factorbox.data.rows import Rows
 from factorbox.models.row_system import FoldInProblem
 from factorbox.recommend.fold_in import fold_in
 from factorbox.recommend.lists import merged, placed, starts_of, taken
-from factorbox.recommend.queries import History, Query
+from factorbox.recommend.queries import History, Queries, Query
 from factorbox.recommend.traits import Traits
 
 UNKNOWN = -1
@@ -83,7 +83,7 @@ class Resolved:
         int64, (queries,): ids of `history` that the model does not know.
     """
 
-    queries: Sequence[Query]
+    queries: Queries
     users: NDArray[np.int64]
     items: NDArray[np.int64]
     given: Rows
@@ -92,23 +92,26 @@ class Resolved:
     @property
     def nobody(self) -> NDArray[np.bool_]:
         """Whether a query is about a user of whom nothing is known.  # (queries,)."""
-        about_users = np.array([query.item_id is None for query in self.queries], dtype=np.bool_)
-        return np.asarray(about_users & (self.users < 0) & (self.given.counts == 0))
+        nobody: NDArray[np.bool_] = (self.users < 0) & (self.given.counts == 0)
+        for position, query in self.queries.others.items():
+            if query.item_id is not None:
+                nobody[position] = False
+        return nobody
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether the user or item that a query names is one of the model's; true where it names none."""
-        unnamed = [query.user_id is None and query.item_id is None for query in self.queries]
-        return np.asarray(np.array(unnamed, dtype=np.bool_) | (self.users >= 0) | (self.items >= 0))
+        known: NDArray[np.bool_] = (self.users >= 0) | (self.items >= 0)
+        for position, query in self.queries.others.items():
+            if query.user_id is None and query.item_id is None:
+                known[position] = True
+        return known
 
     def replaced(self, queries: Mapping[int, Query]) -> Resolved:
         """Return the same with other queries, about nobody new, at some positions; no history is left there."""
         if not queries:
             return self
-        changed = list(self.queries)
-        for position, query in queries.items():
-            changed[position] = query
-        left = np.ones(len(changed), dtype=np.bool_)
+        left = np.ones(len(self.queries), dtype=np.bool_)
         left[list(queries)] = False
         counts, entries = self.given.counts, np.repeat(left, self.given.counts)
         given = Rows(
@@ -116,13 +119,15 @@ class Resolved:
             indices=self.given.indices[entries],
             weights=self.given.weights[entries],
         )
-        return replace(self, queries=changed, given=given)
+        return replace(self, queries=self.queries.replaced(queries), given=given)
 
     def part(self, start: int, stop: int) -> Resolved:
         """Return consecutive queries."""
+        if start == 0 and stop == len(self.users):
+            return self
         first, last = self.given.indptr[[start, stop]]
         return Resolved(
-            queries=self.queries[start:stop],
+            queries=self.queries.part(start, stop),
             users=self.users[start:stop],
             items=self.items[start:stop],
             given=Rows(
@@ -134,15 +139,21 @@ class Resolved:
         )
 
 
-def resolve(queries: Sequence[Query], *, user_ids: Ids, item_ids: Ids, traits: Traits) -> Resolved:
+def resolve(queries: Queries, *, user_ids: Ids, item_ids: Ids, traits: Traits) -> Resolved:
     """Look up the users, items and histories that queries name; `traits` say what a history's values mean."""
-    users = user_ids.indices_of([query.user_id or "" for query in queries])
+    users = user_ids.indices_among(queries.user_ids)
+    if queries.others:
+        users[list(queries.others)] = UNKNOWN
+        named = [(position, query.user_id) for position, query in queries.others.items() if query.user_id is not None]
+        users[[position for position, _ in named]] = user_ids.indices_of([user_id for _, user_id in named])
     items = np.full(len(queries), UNKNOWN, dtype=np.int64)
-    with_item = [(position, query.item_id) for position, query in enumerate(queries) if query.item_id is not None]
+    with_item = [(position, query.item_id) for position, query in queries.others.items() if query.item_id is not None]
     if with_item:
         items[[position for position, _ in with_item]] = item_ids.indices_of([item_id for _, item_id in with_item])
     ignored = np.zeros(len(queries), dtype=np.int64)
-    histories = [(position, query.history) for position, query in enumerate(queries) if query.history]
+    histories = sorted((position, query.history) for position, query in queries.others.items() if query.history)
+    if not histories:
+        return Resolved(queries=queries, users=users, items=items, given=Rows.empty(len(queries)), ignored=ignored)
     positions = np.array([position for position, _ in histories], dtype=np.int64)
     rows, unknown = _looked_up([history for _, history in histories], item_ids, listed_value=traits.listed_value)
     ignored[positions] = unknown
@@ -179,7 +190,8 @@ class Subjects:
     factors, biases
         float32, (queries, d) and (queries,): stored, folded in, or those of the mean user.
     histories
-        What the user is folded in and explained by, the training's and the query's: a row a query.
+        What the user is folded in and explained by, the training's and the query's: a row a query, without entries
+        where they were not wanted.
     """
 
     factors: NDArray[np.float32]
@@ -188,7 +200,12 @@ class Subjects:
 
 
 def subjects_of(
-    resolved: Resolved, *, side: UserSide, problem: Callable[[], FoldInProblem], traits: Traits
+    resolved: Resolved,
+    *,
+    side: UserSide,
+    problem: Callable[[], FoldInProblem],
+    traits: Traits,
+    with_histories: bool = False,
 ) -> Subjects:
     """Return the vectors of the users of some queries; all that have a history of their own are solved together.
 
@@ -202,15 +219,20 @@ def subjects_of(
         Gives the problem to solve; it is not asked where no query has a history.
     traits
         How a given history goes with a stored one.
+    with_histories
+        Whether the histories are wanted, as explanations need them.
     """
     users, given = resolved.users, resolved.given
     known = users >= 0
-    factors = np.where(known[:, None], side.user_factors[users], side.mean_user_factors)
-    biases = np.where(known, side.user_biases[users], side.mean_user_bias)
-    folding = np.flatnonzero(given.counts)
-    others = np.flatnonzero(known & (given.counts == 0))
-    parts = [(others, taken(side.history, users[others]))]
-    if len(folding):
+    factors, biases = side.user_factors[users], side.user_biases[users]
+    if not known.all():
+        factors[~known], biases[~known] = side.mean_user_factors, side.mean_user_bias
+    parts = []
+    if with_histories:
+        others = np.flatnonzero(known & (given.counts == 0))
+        parts.append((others, taken(side.history, users[others])))
+    if len(given.indices):
+        folding = np.flatnonzero(given.counts)
         stored_too = np.flatnonzero(known[folding])
         histories = merged(
             len(folding),
@@ -224,4 +246,4 @@ def subjects_of(
         folded = fold_in(problem(), histories)
         factors[folding], biases[folding] = (np.clip(column, -_LARGEST, _LARGEST) for column in folded)
         parts.append((folding, histories))
-    return Subjects(factors, biases, placed(len(users), parts))
+    return Subjects(factors, biases, placed(len(users), parts) if with_histories else Rows.empty(len(users)))

@@ -1,12 +1,16 @@
-"""The inner loops of top-N: candidate selection within a block of scores, and the fixed-order score."""
+"""The inner loops of top-N for one request: the fixed-order score, selection among scores, lists of candidates."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from factorbox.kernels import kernel
+from factorbox.recommend.product_kernels import fixed_order_dots
 
 _STRIDE = 32
+_AT_ONCE = 256
+_MORE_THAN_ROUNDING = 2.0**-22
+_MORE_THAN_UNDERFLOW = 2.0**-148
 
 
 @kernel()
@@ -40,36 +44,51 @@ def fixed_order_scores(w, user_biases, h, item_biases, rows, item_indices, score
 
 @kernel()
 def rank(found, fixed, n, item_indices, exact):  # type: ignore[no-untyped-def]
-    """Write the n best of some items, ascending in `found`, by descending score and then ascending index."""
+    """Write the n best of some items by descending score and then ascending index."""
     # As one ascending integer each: the bits of negative floats order backwards.
     bits = fixed.view(np.int32)
     keys = np.empty(len(fixed), dtype=np.int64)
     for c in range(len(fixed)):
         ascending = np.int64(bits[c]) if bits[c] >= 0 else np.int64(-2147483648) - np.int64(bits[c])
-        keys[c] = (-ascending << 32) | np.int64(c)
+        keys[c] = (-ascending << 32) | np.int64(found[c])
     keys.sort()
+    ordered = exact.view(np.int32)
     for c in range(n):
-        place = keys[c] & np.int64(0xFFFFFFFF)
-        item_indices[c] = found[place]
-        exact[c] = fixed[place]
+        item_indices[c] = keys[c] & np.int64(0xFFFFFFFF)
+        ascending = -(keys[c] >> 32)
+        ordered[c] = ascending if ascending >= 0 else np.int64(-2147483648) - ascending
 
 
 @kernel()
-def _sift_down(heap, size):  # type: ignore[no-untyped-def]
-    """Restore the min-heap after its root changed."""
+def cutoff_below(score, slack):  # type: ignore[no-untyped-def]
+    """Return a float32 a little below `score` − `slack`: what is less than it is too far below the score."""
+    exact = np.float64(score) - slack
+    # Further down than rounding to float32 may lift it.
+    return np.float32(exact - abs(exact) * _MORE_THAN_ROUNDING - _MORE_THAN_UNDERFLOW)
+
+
+@kernel()
+def put_in(heaps, row, size, n, value):  # type: ignore[no-untyped-def]
+    """Put a value into a min-heap of `size` values, a row of `heaps`, or at n of them in the place of the smallest."""
+    if size < n:
+        child = size
+        while child > 0 and heaps[row, (child - 1) // 2] > value:
+            heaps[row, child] = heaps[row, (child - 1) // 2]
+            child = (child - 1) // 2
+        heaps[row, child] = value
+        return
     parent = 0
-    value = heap[0]
     while True:
         child = 2 * parent + 1
-        if child >= size:
+        if child >= n:
             break
-        if child + 1 < size and heap[child + 1] < heap[child]:
+        if child + 1 < n and heaps[row, child + 1] < heaps[row, child]:
             child += 1
-        if heap[child] >= value:
+        if heaps[row, child] >= value:
             break
-        heap[parent] = heap[child]
+        heaps[row, parent] = heaps[row, child]
         parent = child
-    heap[parent] = value
+    heaps[row, parent] = value
 
 
 @kernel()
@@ -79,6 +98,7 @@ def candidates_within(scores, n, slack, heap, found):  # type: ignore[no-untyped
     A min-heap holds the n best scores so far. Its root only rises, so an item below root − slack is out for good.
     Scores that overflowed to −inf or NaN are passed over like excluded ones, so fewer than n may come back.
     """
+    heaps = heap.reshape((1, -1))
     size = 0
     count = 0
     cutoff = np.float32(-np.inf)
@@ -97,21 +117,12 @@ def candidates_within(scores, n, slack, heap, found):  # type: ignore[no-untyped
                 continue
             found[count] = i
             count += 1
-            if size < n:
-                # Sift up.
-                child = size
-                size += 1
-                while child > 0 and heap[(child - 1) // 2] > score:
-                    heap[child] = heap[(child - 1) // 2]
-                    child = (child - 1) // 2
-                heap[child] = score
-            elif score > heap[0]:
-                heap[0] = score
-                _sift_down(heap, size)
-            else:
+            if size == n and score <= heap[0]:
                 continue
+            put_in(heaps, 0, size, n, score)
+            size = min(size + 1, n)
             if size == n:
-                cutoff = np.nextafter(np.float32(np.float64(heap[0]) - slack), np.float32(-np.inf))
+                cutoff = cutoff_below(heap[0], slack)
     kept = 0
     for c in range(count):
         if scores[found[c]] >= cutoff:
@@ -132,45 +143,17 @@ def exclude(scores, items):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def select_rows(  # type: ignore[no-untyped-def]
-    scores,
-    n_available,
-    w,
-    user_biases,
-    row_scales,
-    h,
-    item_biases,
-    scales,
-    counts,
-    slacks,
-    excluded_indptr,
-    excluded_items,
-    indptr,
-    item_indices,
-    exact,
-):
-    """Fill `indptr`, `item_indices` and `exact` with the answers of a block; `scores` is used up.
-
-    `scores` is −inf at the items that are not available, of which all but `n_available` are; `scales` is empty where
-    nothing is scaled.
-    """
-    found = np.empty(len(h), dtype=np.int32)
-    heap = np.empty(max(1, np.max(counts)), dtype=np.float32)
-    written = 0
-    for row in range(len(w)):
-        removed = exclude(scores[row], excluded_items[excluded_indptr[row] : excluded_indptr[row + 1]])
-        n = min(counts[row], n_available - removed)
-        if n > 0:
-            kept = candidates_within(scores[row], n, slacks[row], heap, found)
-            fixed = np.empty(kept, dtype=np.float32)
-            for c in range(kept):
-                i = found[c]
-                scale = row_scales[row] * scales[i] if len(scales) else 1.0
-                fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
-            n = min(n, kept)
-            rank(found, fixed, n, item_indices[written:], exact[written:])
-            written += n
-        indptr[row + 1] = written
+def exact_scores(w, user_bias, row_scale, h, item_biases, scales, items, exact):  # type: ignore[no-untyped-def]
+    """Fill `exact` with the fixed-order scores of some items: those of `_score`, to the last bit."""
+    dots = np.empty(min(len(items), _AT_ONCE))
+    for start in range(0, len(items), _AT_ONCE):
+        part = items[start : start + _AT_ONCE]
+        fixed_order_dots(w, h, part, dots)
+        for c in range(len(part)):
+            i = part[c]
+            scale = row_scale * scales[i] if len(scales) else 1.0
+            bias = np.float64(user_bias) + np.float64(item_biases[i])
+            exact[start + c] = np.float32(dots[c] * scale + bias) + np.float32(0)
 
 
 @kernel()
@@ -234,10 +217,8 @@ def rank_listed(  # type: ignore[no-untyped-def]
         excluded = excluded_items[excluded_indptr[row] : excluded_indptr[row + 1]]
         size = allowed_of(included, excluded, unavailable, marked, found)
         fixed = np.empty(size, dtype=np.float32)
-        for c in range(size):
-            i = found[c]
-            scale = row_scales[row] * scales[i] if len(scales) else 1.0
-            fixed[c] = _score(w[row], user_biases[row], h[i], item_biases[i], scale)
+        row_scale = row_scales[row] if len(scales) else 1.0
+        exact_scores(w[row], user_biases[row], row_scale, h, item_biases, scales, found[:size], fixed)
         n = min(counts[row], size)
         rank(found, fixed, n, item_indices[written:], exact[written:])
         written += n
