@@ -23,10 +23,13 @@ from factorbox import kernels
 from factorbox.contract.log_lines import configure_logging
 from factorbox.contract.paths import Paths
 from factorbox.contract.stop_signal import StopSignal
+from factorbox.data.reading import ReadOptions, read_interactions
 from factorbox.errors import AlgorithmError
 from factorbox.models import ALGORITHMS
 from factorbox.recommend.queries import Query
 from factorbox.recommender import Recommender
+from factorbox.serving.invocations import Invocations
+from factorbox.serving.settings import Settings
 from factorbox.training.train import train
 
 logger = logging.getLogger(__name__)
@@ -94,6 +97,15 @@ def run_every_kernel(folder: Path) -> None:
         paths.hyperparameters.write_text(json.dumps(job), encoding="utf-8")
         train(paths, stop=StopSignal())
         _answer(paths.model)
+    _read_without_weights(folder / "unweighted.csv")
+
+
+def _read_without_weights(file: Path) -> None:
+    """Read rows of more users than the smallest table of ids holds, with times in words and without weights."""
+    rows = (f"user {number},i{number % 7},2024-05-31T08:00:00Z" for number in range(2_000))
+    file.write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
+    interactions, _ = read_interactions(file, options=ReadOptions(), keep_times=True)
+    interactions.by_item()
 
 
 def _answer(model: Path) -> None:
@@ -112,6 +124,8 @@ def _answer(model: Path) -> None:
     )
     answerable = [query for query in asked if recommender.answering.misfit(query) is None]
     recommender.answering.answer(recommender.answering.resolve(answerable), exclude_seen=True)
+    lines = b'{"user_id": "u3"}\n{"user_id": "nobody", "top_n": "2"}\n{"user_id": "u3", "item_ids": ["i1", "nothing"]}'
+    Invocations(recommender, settings=Settings()).answer(lines, request_format="json", answer_format="csv")
 
 
 def _import_everything() -> None:

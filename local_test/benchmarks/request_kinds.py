@@ -15,28 +15,18 @@ import json
 import os
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from factorbox import artifact
-from factorbox.data.ids import Ids
-from factorbox.data.interactions import Interactions
-from factorbox.models.als import ALSConfig
-from factorbox.models.base import Factors
+from benchmarks.served import HISTORY, running, serve_command, write_model
 
-_SERVE = Path(__file__).resolve().parents[2] / "container/serve"
 _HEADERS = {"Content-Type": "application/jsonlines", "Accept": "application/jsonlines"}
-_HISTORY = 50
-_START_SECONDS = 60
 _CONNECTIONS = 2
 
 
@@ -58,8 +48,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as base:
-        _write_model(Path(base), rng, users=arguments.users, items=arguments.items, d=arguments.dim)
-        with _served(Path(base)) as port:
+        write_model(Path(base), users=arguments.users, items=arguments.items, d=arguments.dim)
+        with running(serve_command(), base=Path(base)) as serving:
+            port = serving.port
             kinds = _kinds(rng, users=arguments.users, items=arguments.items, count=arguments.records)
             batches: dict[str, list[float]] = {name: [] for name in kinds}
             singles: dict[str, list[list[float]]] = {name: [] for name in kinds}
@@ -95,13 +86,13 @@ def _kinds(rng: np.random.Generator, *, users: int, items: int, count: int) -> M
     """Return records of each kind; the plain ones come first."""
 
     def history() -> list[str]:
-        return [f"i{i}" for i in rng.choice(items, _HISTORY, replace=False)]
+        return [f"i{i}" for i in rng.choice(items, HISTORY, replace=False)]
 
     asked = [f"u{user}" for user in rng.integers(users, size=count)]
     denied = [f"i{i}" for i in range(0, items, 5)]
     kinds: dict[str, list[dict[str, Any]]] = {
         "top 10 by user": [{"user_id": user} for user in asked],
-        f"top 10, history of {_HISTORY}": [{"history": history()} for _ in asked],
+        f"top 10, history of {HISTORY}": [{"history": history()} for _ in asked],
         "top 10, explain 3": [{"user_id": user, "explain": 3} for user in asked],
         "similar items, top 10": [{"item_id": f"i{i}"} for i in rng.integers(items, size=count)],
         "similar users, top 10": [{"user_id": user, "similar_users": True} for user in asked],
@@ -144,62 +135,6 @@ def _send(port: int, bodies: Sequence[bytes]) -> list[float]:
             raise SystemExit(f"{answer.status}: {content[:300].decode()}")
     connection.close()
     return times
-
-
-def _write_model(base: Path, rng: np.random.Generator, *, users: int, items: int, d: int) -> None:
-    """Write an `als` model of made-up factors, with histories of about 50 items and the skew of real ones."""
-    interactions = Interactions.from_pairs(
-        Ids.from_texts([f"u{user}" for user in range(users)]),
-        Ids.from_texts([f"i{item}" for item in range(items)]),
-        user_indices=np.repeat(np.arange(users), _HISTORY),
-        item_indices=(rng.pareto(1.0, size=users * _HISTORY) * items / 100).astype(np.int64) % items,
-    )
-    factors = Factors(
-        user_factors=rng.standard_normal((users, d), dtype=np.float32) / d**0.5,
-        item_factors=rng.standard_normal((items, d), dtype=np.float32) / d**0.5,
-        user_biases=np.zeros(users, dtype=np.float32),
-        item_biases=np.zeros(items, dtype=np.float32),
-        epochs=1,
-        train_loss=0.0,
-    )
-    config = ALSConfig(embedding_dim=d, epochs=1, alpha=1.0)
-    artifact.save(
-        base / "model",
-        interactions=interactions,
-        factors=factors,
-        algorithm="als",
-        hyperparameters=vars(config),
-        metrics={},
-    )
-
-
-@contextmanager
-def _served(base: Path) -> Iterator[int]:
-    """Serve the model of a base folder, and give the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, str(_SERVE)], env=environment)
-    try:
-        _wait_for(port, process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    ends = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends and process.poll() is None:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port)
-            connection.request("GET", "/ping")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the server did not start; its messages are above")
 
 
 if __name__ == "__main__":

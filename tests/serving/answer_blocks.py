@@ -12,7 +12,7 @@ import pyarrow as pa
 from factorbox.data.ids import Ids
 from factorbox.data.item_details import ItemDetails
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
-from factorbox.recommend.queries import Query
+from factorbox.recommend.queries import Queries, Query
 from factorbox.recommend.top_n import Ranking
 from factorbox.serving.answers import Block, EscapedIds, render_csv, render_json
 from factorbox.serving.queries import BadRecord
@@ -94,7 +94,7 @@ def block_of(records: Sequence[Recorded], *, first_number: int = 7) -> Block:
     answered = [_nothing() if isinstance(record, BadRecord) else record for record in records]
     rows = [row for answer in answered for row in answer.rows]
     answers = Answers(
-        queries=[answer.query for answer in answered],
+        queries=Queries.of([answer.query for answer in answered]),
         known=np.array([answer.known for answer in answered], dtype=np.bool_),
         ignored=np.array([answer.ignored for answer in answered], dtype=np.int64),
         ranking=Ranking(

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorbox.recommend.queries import Query
-from factorbox.serving.csv_payload import fast_record, parse_csv, split_records, strict_record
-from factorbox.serving.queries import BadRecord
+from factorbox.serving import csv_payload
+from factorbox.serving.csv_payload import fast_record, split_records, strict_record
+from factorbox.serving.queries import BadRecord, Record
 
 # The alphabet in which everything that CSV treats specially is likely.
 snippets = st.lists(
@@ -19,6 +20,11 @@ snippets = st.lists(
     max_size=12,
 ).map(b"".join)
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+def parse_csv(body: bytes) -> list[Record]:
+    """Return the records of a body one by one."""
+    return csv_payload.parse_csv(body).listed()
 
 
 @settings(deadline=None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ from factorbox.recommend.queries import MAX_TOP_N, Query
 from factorbox.serving import json_payload
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
 from factorbox.serving.forms import FORMS
-from factorbox.serving.json_payload import fast_record, parse_json, strict_record
+from factorbox.serving.json_payload import fast_record, strict_record
 from factorbox.serving.queries import BadRecord, Record
 
 # Values that are good, nearly good, or bad, for every field.
@@ -30,6 +31,11 @@ values = st.one_of(scalars, st.lists(scalars, max_size=3), objects)
 names = st.one_of(st.sampled_from([*FIELDS, "userid"]), st.text(max_size=3))
 pairs = st.lists(st.tuples(names, values), max_size=5)
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
+    """Return the records of a body one by one."""
+    return json_payload.parse_json(body, stop_at_bad=stop_at_bad).listed()
 
 
 def strategy_of(kind: Kind) -> st.SearchStrategy[object]:
@@ -384,3 +390,55 @@ def test_what_would_need_a_strict_look_at_too_many_bytes_is_refused(monkeypatch:
     assert isinstance(refused, BadRecord)
     assert "in an array of 110 bytes of which some record is bad" in refused.problem
     assert [type(record) for record in parse_json(b"[%b, %b]" % (long_good, good))] == [Query, Query]
+
+
+# The bytes in which lines of a plain request are likely, and nearly plain ones.
+plain_keys = st.sampled_from(['"user_id"', '"top_n"', '"exclude_seen"', '"user_id"', '"top_n"', '"userid"', "user_id"])
+plain_values = st.one_of(
+    ids.map(lambda text: json.dumps(text, ensure_ascii=False)),
+    ids.map(json.dumps),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(
+        ['"10"', "10", "true", "false", "null", '""', "0", "-0", '"010"', "01", "1.0", "1e2", "1000000000"]
+    ),
+    st.sampled_from(['"7', '7"', '"7\x007"', '"7\t"', "tru", '"a" "b"', "[1]", "{}", '"x\\n"', '"٣"']),
+)
+blanks = st.sampled_from(["", "", "", " ", "\t", "\r", "  "])
+
+
+@st.composite
+def nearly_plain_lines(draw: st.DrawFn) -> bytes:
+    """Make a line that mostly is a plain request."""
+    members = draw(st.lists(st.tuples(blanks, plain_keys, blanks, blanks, plain_values, blanks), max_size=4))
+    inside = ",".join(f"{a}{key}{b}:{c}{value}{d}" for a, key, b, c, value, d in members)
+    line = f"{draw(blanks)}{{{inside}}}{draw(blanks)}".encode()
+    at, damage = draw(st.integers(0, 80)), draw(st.sampled_from([b"", b"", b"", b'"', b"}", b"\xff", b",", b" "]))
+    return line[:at] + damage + line[at + len(damage) :] if damage else line
+
+
+@settings(deadline=None)
+@given(lines=st.lists(nearly_plain_lines(), min_size=1, max_size=6), ending=st.sampled_from([b"\n", b"\r\n"]))
+def test_lines_that_are_read_together_are_read_as_each_alone(lines: list[bytes], ending: bytes) -> None:
+    first = b'{"user_id": "first"}'
+    body = ending.join([first, *lines])
+    alone = [fast_record(line) or strict_record(line) for line in io.BytesIO(body.rstrip(b" \t\r\n"))]
+
+    together = parse_json(body)
+
+    assert list(map(exactly, together)) == list(map(exactly, alone))
+
+
+def test_plain_lines_become_columns_without_a_query_each() -> None:
+    body = b"""\
+{"user_id": "a", "top_n": "10"}
+{"top_n":7,"user_id":12,"exclude_seen":false}\r
+{ "exclude_seen" : true , "user_id" : "\xc3\xa9" }
+{"user_id": "a\\u0062", "top_n": 1}
+"""
+
+    records = json_payload.parse_json(body)
+
+    assert records.queries.user_ids.to_pylist()[:3] == ["a", "12", "é"]
+    assert records.queries.top_n.tolist() == [10, 7, 10, 1]
+    assert records.queries.exclude_seen.tolist()[:3] == [-1, 0, 1]
+    assert records.queries.others == {3: Query("ab", 1)}

@@ -24,7 +24,7 @@ from factorbox import artifact
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 from factorbox.models.base import Factors
-from factorbox.serving.server import STALL_SECONDS, _bind
+from factorbox.serving.server import STALL_SECONDS, bind
 from support import CONTAINER, interactions_from_rows
 
 PATIENCE = 60.0
@@ -311,7 +311,7 @@ def test_a_large_body_for_a_wrong_path_gets_its_404(server: Running) -> None:
 
 
 def test_a_stalled_client_holds_a_thread_for_a_bounded_time_only() -> None:
-    listener = _bind(free_port())
+    listener = bind(free_port())
     try:
         listener.listen()
         with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:

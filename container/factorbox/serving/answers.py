@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
+from typing import Literal
 
 import numpy as np
 import orjson
@@ -23,15 +23,18 @@ from factorbox.errors import AlgorithmError
 from factorbox.recommend.answers import UNKNOWN_ITEM, Answers, Explanations
 from factorbox.recommend.queries import Query
 from factorbox.recommend.traits import LEAST_LIKELY
+from factorbox.serving.csv_kernels import write_csv_rows
 from factorbox.serving.media_types import Format
 from factorbox.serving.queries import BadRecord
 from factorbox.serving.texts import (
     TEXT,
+    bytes_of,
     concatenated,
     escape_csv,
     escape_json,
     joined,
     joined_present,
+    number_list,
     number_texts,
     spread,
     text_and_ends,
@@ -54,6 +57,11 @@ class EscapedIds:
     def csv(self) -> pa.LargeStringArray:
         """The ids as CSV fields."""
         return escape_csv(self._ids.texts)
+
+    @cached_property
+    def csv_bytes(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The ids as CSV fields: their bytes, and where each begins and the last ends."""
+        return bytes_of(self.csv)
 
     @cached_property
     def json(self) -> pa.LargeStringArray:
@@ -103,25 +111,39 @@ def render_csv(
         Where a score is not finite.
     """
     columns = _Columns(block.answers)
-    indptr = block.answers.ranking.indptr
-    subjects = joined(escape_csv(texts_of([query.label or "" for query in block.answers.queries])), ",")
-    rows, ends = text_and_ends(
-        joined(
-            subjects.take(pa.array(columns.records)),
-            columns.ids(users=users.csv, items=items.csv, escape=escape_csv),
-            columns.scores(after=b",", unknown=","),
-            "\n",
-        )
+    ranking = block.answers.ranking
+    (ids, id_ends), places = items.csv_bytes, ranking.item_indices
+    # Plain queries are answered with items of the model alone.
+    others = bool(block.answers.queries.others)
+    if others and columns.elsewhere.any():
+        ids, id_ends = bytes_of(columns.ids(users=users.csv, items=items.csv, escape=escape_csv))
+        places = np.arange(len(places), dtype=np.int32)
+    some_unknown = others and bool(columns.unknown.any())
+    starts = np.empty(len(ranking.indptr), dtype=np.int64)
+    written = write_csv_rows(
+        ranking.indptr,
+        *bytes_of(escape_csv(block.answers.queries.labels())),
+        ids,
+        id_ends,
+        places,
+        columns.unknown if some_unknown else _ALL_KNOWN,
+        np.frombuffer(
+            _finite_list(ranking.scores[~columns.unknown] if some_unknown else ranking.scores), dtype=np.uint8
+        ),
+        starts,
     )
-    parts: list[bytes | memoryview] = []
-    written = 0
+    rows: bytes = written.tobytes()
+    if not block.bad:
+        return rows
+    parts: list[bytes] = []
+    begun = 0
     for position, record in sorted(block.bad.items()):
-        end = ends[indptr[position]]
+        end = int(starts[position])
         label = "" if record.label is None else record.label[1]
         marked = texts_of([label, "ERROR", record.message(block.first_number + position)])
-        parts += [rows[written:end], ",".join(escape_csv(marked).to_pylist()).encode(), b"\n"]
-        written = end
-    return b"".join([*parts, rows[written:]])
+        parts += [rows[begun:end], ",".join(escape_csv(marked).to_pylist()).encode(), b"\n"]
+        begun = end
+    return b"".join([*parts, rows[begun:]])
 
 
 def render_json(
@@ -170,15 +192,34 @@ class _Columns:
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.indices = answers.ranking.item_indices
-        counts = np.diff(answers.ranking.indptr)
-        self.records = np.repeat(np.arange(len(counts)), counts)
-        self.unknown = self.indices == UNKNOWN_ITEM
-        self.of_users = self.where("similar_users")
 
-    def where(self, field: str) -> NDArray[np.bool_]:
+    @cached_property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Which rows hold an unknown id among `item_ids`.  # (rows,)."""
+        return np.asarray(self.indices == UNKNOWN_ITEM)
+
+    @cached_property
+    def of_users(self) -> NDArray[np.bool_]:
+        """Which rows hold a user.  # (rows,)."""
+        return self.where("similar_users")
+
+    @cached_property
+    def records(self) -> NDArray[np.int64]:
+        """Which record each row belongs to.  # (rows,)."""
+        counts = np.diff(self.answers.ranking.indptr)
+        return np.repeat(np.arange(len(counts)), counts)
+
+    def where(self, field: Literal["explain", "titles", "similar_users"]) -> NDArray[np.bool_]:
         """Return which rows belong to a record that asks for something by this field.  # (rows,)."""
         queries = self.answers.queries
-        return np.fromiter(map(attrgetter(field), queries), np.bool_, len(queries))[self.records]
+        if not queries.others:
+            return np.zeros(len(self.indices), dtype=np.bool_)
+        return queries.column(field).astype(np.bool_)[self.records]
+
+    @cached_property
+    def elsewhere(self) -> NDArray[np.bool_]:
+        """Which rows hold something else than an item of the model.  # (rows,)."""
+        return np.asarray(self.unknown | self.of_users)
 
     def ids(
         self,
@@ -188,10 +229,9 @@ class _Columns:
         escape: Callable[[pa.LargeStringArray], pa.LargeStringArray],
     ) -> pa.LargeStringArray:
         """Return the id of each row's item or user, an unknown item's as it was given."""
-        elsewhere = self.unknown | self.of_users
-        if not elsewhere.any():
+        if not self.elsewhere.any():
             return items.take(pa.array(self.indices))
-        ids = items.take(pa.array(self.indices, mask=elsewhere))
+        ids = items.take(pa.array(self.indices, mask=self.elsewhere))
         if self.of_users.any():
             ids = pc.coalesce(ids, users.take(pa.array(self.indices, mask=~self.of_users)))
         if self.unknown.any():
@@ -209,7 +249,9 @@ class _Columns:
     def labels(self) -> pa.LargeStringArray:
         """Return the member `predicted_label` of each row, after a comma; null where the score is no probability."""
         queries, scores = self.answers.queries, self.answers.ranking.scores
-        by_cosine = np.array([query.item_id is not None or query.similar_users for query in queries], dtype=np.bool_)
+        by_cosine = np.zeros(len(queries), dtype=np.bool_)
+        others = queries.others.items()
+        by_cosine[[n for n, query in others if query.item_id is not None or query.similar_users]] = True
         likely = pa.array(scores >= LEAST_LIKELY, mask=self.unknown | by_cosine[self.records])
         return pc.if_else(likely, pa.scalar(',"predicted_label":1', TEXT), pa.scalar(',"predicted_label":0', TEXT))
 
@@ -312,10 +354,23 @@ def _json_error(record: BadRecord, *, number: int) -> bytes:
     return orjson.dumps(label | {"error": error})
 
 
+_ALL_KNOWN = np.zeros(0, dtype=np.bool_)
+
+
 def _finite_texts(numbers: NDArray[np.float32], *, after: bytes) -> pa.LargeStringArray:
     """Return the texts of numbers that damaged factors would have made infinite or no numbers at all."""
+    _check_finite(numbers)
+    return number_texts(numbers, after=after)
+
+
+def _finite_list(numbers: NDArray[np.float32]) -> bytes:
+    """Return the same texts with a byte before each, and one at the end."""
+    _check_finite(numbers)
+    return number_list(numbers)
+
+
+def _check_finite(numbers: NDArray[np.float32]) -> None:
     if not np.isfinite(numbers).all():
         raise AlgorithmError(
             "a score or a reason for it is not a finite number: the model's factors are damaged, train it again"
         )
-    return number_texts(numbers, after=after)

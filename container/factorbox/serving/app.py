@@ -85,15 +85,15 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
                 "the model is not ready yet: try again in a few seconds",
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
             )
-        if (encoding := request.headers.get("Content-Encoding", "identity").strip().lower()) != "identity":
+        if (encoding := request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()) != "identity":
             raise RequestError(
                 f"Content-Encoding {encoding!a} is not understood: send the body as it is",
                 status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             )
-        content_type = answer_type(request.headers.get("Accept"))
+        content_type = answer_type(request.environ.get("HTTP_ACCEPT"))
         answer = invocations.answer(
             body,
-            request_format=request_format(request.headers.get("Content-Type")),
+            request_format=request_format(request.environ.get("CONTENT_TYPE")),
             answer_format=FORMATS[content_type],
         )
         if answer is None:

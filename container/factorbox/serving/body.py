@@ -49,6 +49,8 @@ def read_body(stream: ByteStream, *, content_length: int | None, max_payload_mib
             received += len(piece)
             if not limit or received <= limit:
                 pieces.append(piece)
+                if received == content_length:
+                    break
             elif received > limit + _THROWN_AWAY:
                 break
             else:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from factorbox.recommend.queries import Query
-from factorbox.serving.queries import BadRecord, Record, record_from, until_bad
+from factorbox.serving.queries import BadRecord, Record, Records, record_from, until_bad
 from factorbox.serving.values import raw_text
 
 HEADERS = (b"user_id", b"user_id,top_n")
@@ -26,18 +26,18 @@ _WELL_FORMED = re.compile(rb"%b(?:,%b)*+\r?(?:\n|\Z)" % (_FIELD, _FIELD))
 _NEXT_FIELD = re.compile(rb"(%b)(,|\Z)" % _FIELD)
 
 
-def parse_csv(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
+def parse_csv(body: bytes, *, stop_at_bad: bool = False) -> Records:
     """Return the records of a body in order; blank lines at the end and an exact header do not count.
 
-    With `stop_at_bad` a bad record ends the list.
+    With `stop_at_bad` a bad record ends them.
     """
     lines = iter(split_records(body.rstrip(b"\r\n")))
     first = next(lines, b"")
     if not first:
-        return []
+        return Records.of([])
     if first.rstrip(b"\r\n") not in HEADERS:
         lines = itertools.chain([first], lines)
-    return until_bad((fast_record(line) or strict_record(line) for line in lines), stop_at_bad=stop_at_bad)
+    return Records.of(until_bad((fast_record(line) or strict_record(line) for line in lines), stop_at_bad=stop_at_bad))
 
 
 def split_records(body: bytes) -> Iterable[bytes]:

@@ -26,13 +26,14 @@ from factorbox.serving.csv_payload import parse_csv
 from factorbox.serving.fields import place_of
 from factorbox.serving.json_payload import parse_json
 from factorbox.serving.media_types import Format
-from factorbox.serving.queries import BadRecord, Record
+from factorbox.serving.queries import NOTHING, BadRecord, Records
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.search import Searched
 from factorbox.serving.settings import Settings
+from factorbox.serving.texts import bytes_of
 from factorbox.serving.values import Bare, shortened
 
-_PARSERS: dict[Format, Callable[..., list[Record]]] = {"csv": parse_csv, "json": parse_json}
+_PARSERS: dict[Format, Callable[..., Records]] = {"csv": parse_csv, "json": parse_json}
 
 # Sizes are counted in rows of ordinary length, some sixty characters of text. A request that fits in one block is
 # answered in one piece; a record is never cut.
@@ -52,9 +53,6 @@ _MOST_FOLD_IN_PRODUCTS = 100_000_000_000
 _BLOCK_PRODUCTS = 10_000_000_000
 _LONGEST_UNKNOWN = 2048
 _LOGGED_RECORDS = 100
-
-# Stands where a bad record stood: no rows.
-_NOTHING = Query(item_ids=())
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class _Asked:
     Attributes
     ----------
     resolved
-        A query for each record; a bad one has `_NOTHING`.
+        A query for each record; a bad one has `NOTHING`.
     sizes
         int64, (records,): how large each one's answer may be, in rows of ordinary length.
     products
@@ -136,7 +134,7 @@ class Invocations:
         start = time.monotonic()
         refusing = self._settings.bad_records == "error"
         records = _PARSERS[request_format](body.removeprefix(codecs.BOM_UTF8), stop_at_bad=refusing)
-        if not records:
+        if not len(records):
             return None
         asked = self._checked(records, answer_format=answer_format)
 
@@ -159,39 +157,47 @@ class Invocations:
         first = next(blocks, b"")
         return itertools.chain([first], blocks)
 
-    def _checked(self, records: Sequence[Record], *, answer_format: Format) -> _Asked:
+    def _checked(self, records: Records, *, answer_format: Format) -> _Asked:
         """Look all records up, and find those that this model or this format cannot answer."""
-        bad = {position: record for position, record in enumerate(records) if isinstance(record, BadRecord)}
-        queries = [_NOTHING if isinstance(record, BadRecord) else record for record in records]
+        queries, bad = records.queries, dict(records.bad)
         # Nothing else of a record is for a model to judge, and most records have neither.
-        to_judge = [position for position, query in enumerate(queries) if query.history or query.explain]
+        to_judge = [position for position, query in queries.others.items() if query.history or query.explain]
         for position in to_judge:
             if misfit := self._answering.misfit(queries[position]):
                 bad[position] = _unfit(queries[position], misfit)
-                queries[position] = _NOTHING
+        if len(bad) > len(records.bad):
+            queries = queries.replaced({position: NOTHING for position in bad})
         resolved = self._answering.resolve(queries)
-        nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
-        if self._settings.unknown_users == "error":
-            bad |= {position: _nobody(queries[position]) for position in nobody}
-        for position in np.flatnonzero((resolved.users < 0) & (resolved.items < 0)).tolist():
-            if len(queries[position].label or "") > _LONGEST_UNKNOWN:
-                bad.setdefault(position, _endless_label(queries[position]))
-        sizes, products = self._sizes(resolved, answer_format=answer_format)
-        if answer_format == "csv":
-            explained = (position for position in to_judge if queries[position].explain)
-            bad |= {position: _unexplainable(queries[position]) for position in explained}
-        for position in np.flatnonzero(products > _MOST_PRODUCTS).tolist():
-            bad.setdefault(position, _endless_reasons(queries[position]))
-        for_items, beside = self._answering.fold_in_products(resolved)
-        for position in np.flatnonzero(for_items > _MOST_FOLD_IN_PRODUCTS).tolist():
-            bad.setdefault(position, _endless_history(queries[position]))
+        ends = bytes_of(queries.labels())[1]
+        lengths = ends[1:] - ends[:-1]
+        nobody: list[int] = []
+        if (resolved.users < 0).any():
+            nobody = [position for position in np.flatnonzero(resolved.nobody).tolist() if position not in bad]
+            if self._settings.unknown_users == "error":
+                bad |= {position: _nobody(queries[position]) for position in nobody}
+            unnamed = (resolved.users < 0) & (resolved.items < 0)
+            for position in np.flatnonzero(unnamed & (lengths > _LONGEST_UNKNOWN)).tolist():
+                if len(queries[position].label or "") > _LONGEST_UNKNOWN:
+                    bad.setdefault(position, _endless_label(queries[position]))
+        sizes, reasons = self._sizes(resolved, lengths, answer_format=answer_format)
+        products = np.zeros(len(queries), dtype=np.int64)
+        if to_judge:
+            if answer_format == "csv":
+                explained = (position for position in to_judge if queries[position].explain)
+                bad |= {position: _unexplainable(queries[position]) for position in explained}
+            for position in np.flatnonzero(reasons > _MOST_PRODUCTS).tolist():
+                bad.setdefault(position, _endless_reasons(queries[position]))
+            for_items, beside = self._answering.fold_in_products(resolved)
+            for position in np.flatnonzero(for_items > _MOST_FOLD_IN_PRODUCTS).tolist():
+                bad.setdefault(position, _endless_history(queries[position]))
+            products = for_items + beside
         for position in np.flatnonzero(sizes > _MOST_ROWS).tolist():
             bad.setdefault(position, _endless_answer(queries[position], int(sizes[position])))
-        replaced = dict.fromkeys(bad, _NOTHING)
+        replaced = dict.fromkeys(bad, NOTHING)
         if self._settings.unknown_users == "empty":
             replaced = {p: queries[p]._replace(item_ids=(), explain=0) for p in nobody} | replaced
-        products = for_items + beside
-        sizes[list(bad)], products[list(bad)] = _BAD_RECORD_ROWS, 0
+        if bad:
+            sizes[list(bad)], products[list(bad)] = _BAD_RECORD_ROWS, 0
         return _Asked(
             resolved=resolved.replaced(replaced),
             sizes=sizes,
@@ -200,17 +206,22 @@ class Invocations:
             nobody=len(nobody),
         )
 
-    def _sizes(self, resolved: Resolved, *, answer_format: Format) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _sizes(
+        self, resolved: Resolved, label_bytes: NDArray[np.int64], *, answer_format: Format
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how large each answer may be, in rows of ordinary length, and the multiplications for its reasons."""
         queries = resolved.queries
-        rows, histories = self._answering.most_rows(resolved), self._answering.history_lengths(resolved)
-        explain = np.array([query.explain for query in queries], dtype=np.int64)
-        titled = 1 + self._detail_rows * np.array([query.titles for query in queries], dtype=np.int64)
-        sizes = rows * (1 + np.minimum(explain, histories)) * titled
+        rows = self._answering.most_rows(resolved)
+        sizes, products = rows, np.zeros(len(rows), dtype=np.int64)
+        if queries.others:
+            histories = self._answering.history_lengths(resolved)
+            explain = queries.column("explain")
+            sizes = rows * (1 + np.minimum(explain, histories)) * (1 + self._detail_rows * queries.column("titles"))
+            products = np.where(explain > 0, rows * histories * self._answering.embedding_dim, 0)
         if answer_format == "csv":
-            labels = np.array([len(query.label or "") for query in queries], dtype=np.int64)
-            sizes = rows * (1 + labels // _ROW_CHARACTERS)
-        products = np.where(explain > 0, rows * histories * self._answering.embedding_dim, 0)
+            sizes = rows
+            if (label_bytes >= _ROW_CHARACTERS).any():
+                sizes = rows * (1 + pc.utf8_length(queries.labels()).to_numpy() // _ROW_CHARACTERS)
         return _RECORD_ROWS + sizes + self._answering.seen_lengths(resolved) // _HISTORY_ROW_ENTRIES, products
 
     def _texts(self, asked: _Asked, cuts: Sequence[int], answer_format: Format) -> Iterator[bytes]:
@@ -316,13 +327,13 @@ def _label(query: Query) -> tuple[str, str] | None:
 
 def _cuts(counts: NDArray[np.int64], *, rows: int) -> list[int]:
     """Cut records into blocks of at most `rows` rows, or of one record; the first cut is 0, the last the end."""
-    cuts, in_block = [0], 0
-    for position, count in enumerate(counts.tolist()):
-        if in_block and in_block + count > rows:
-            cuts.append(position)
-            in_block = 0
-        in_block += count
-    return [*cuts, len(counts)]
+    ends, cuts = np.cumsum(counts), [0]
+    if len(ends) and ends[-1] <= rows:
+        return [0, len(counts)]
+    while cuts[-1] < len(counts):
+        begun = int(ends[cuts[-1] - 1]) if cuts[-1] else 0
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, begun + rows, side="right"))))
+    return cuts if len(cuts) > 1 else [0, len(counts)]
 
 
 def _joined(texts: Iterable[bytes], *, trailing_newline: bool, at_end: Callable[[], None]) -> Iterator[bytes]:

@@ -6,29 +6,31 @@ and writes the error.
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
 from collections.abc import Callable
 from json.decoder import JSONDecodeError
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
 
 from factorbox.data.fields import MAX_WEIGHT
-from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, Query
+from factorbox.recommend.queries import DEFAULT_TOP_N, MAX_IDS, Queries, Query
 from factorbox.serving.fields import FIELDS, Id, Ids, Kind, Likings, Switch, WholeNumber
 from factorbox.serving.forms import SUBJECT_FIELDS
-from factorbox.serving.queries import BadRecord, Record, query_or_misfit, record_from, until_bad
+from factorbox.serving.json_kernels import read_plain_lines
+from factorbox.serving.queries import NOTHING, BadRecord, Record, Records, query_or_misfit, record_from, until_bad
 from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, raw_text
 
 _BLANK = b" \t\r\n"
+_NEWLINE = ord("\n")
 # A strict decoding keeps a text for every number, a hundred bytes for each byte at worst.
 _LONGEST_STRICT = 16 << 20
 _REMEDY = 'send one JSON object a line, like {"user_id": "123", "top_n": 5}'
 
 
-def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
+def parse_json(body: bytes, *, stop_at_bad: bool = False) -> Records:
     """Return the records of a body in order.
 
     Blank lines at the end do not count. One document over several lines is one record, or one for each element where
@@ -39,20 +41,56 @@ def parse_json(body: bytes, *, stop_at_bad: bool = False) -> list[Record]:
     body
         The body.
     stop_at_bad
-        Whether nothing after a bad record matters: then one of them ends the list.
+        Whether nothing after a bad record matters: then one of them ends the records.
     """
     body = body.rstrip(_BLANK)
     if not body:
-        return []
-    lines = io.BytesIO(body)
-    first: Record | None = fast_record(lines.readline())
-    if first is None:
-        if (records := _document(body, stop_at_bad=stop_at_bad)) is not None:
-            return records
-        lines.seek(0)
-        first = strict_record(lines.readline())
-    others = (fast_record(line) or strict_record(line) for line in lines)
-    return until_bad(itertools.chain([first], others), stop_at_bad=stop_at_bad)
+        return Records.of([])
+    end_of_first = body.find(b"\n")
+    first = fast_record(body if end_of_first < 0 else body[: end_of_first + 1])
+    if first is None and (records := _document(body, stop_at_bad=stop_at_bad)) is not None:
+        return Records.of(records)
+    if end_of_first < 0:
+        return Records.of([first or strict_record(body)])
+    return _lines(body, stop_at_bad=stop_at_bad)
+
+
+def _lines(body: bytes, *, stop_at_bad: bool) -> Records:
+    """Read a body line by line: the plain ones together, then the others one by one."""
+    count = body.count(b"\n") + 1
+    ends, id_ends, top_n = (np.empty(size, dtype=np.int64) for size in (count, count + 1, count))
+    exclude_seen, plain = np.empty(count, dtype=np.int8), np.empty(count, dtype=np.bool_)
+    ids = np.empty(len(body), dtype=np.uint8)
+    text = np.frombuffer(body if _is_utf8(body) else b"", dtype=np.uint8)
+    if len(text):
+        read_plain_lines(text, DEFAULT_TOP_N, ends, ids, id_ends, top_n, exclude_seen, plain)
+    else:
+        ends = np.append(np.flatnonzero(np.frombuffer(body, dtype=np.uint8) == _NEWLINE), len(body))
+        id_ends[:], plain[:] = 0, False
+    others: dict[int, Query] = {}
+    bad: dict[int, BadRecord] = {}
+    for position in np.flatnonzero(~plain).tolist():
+        line = body[ends[position - 1] + 1 if position else 0 : ends[position] + 1]
+        record = fast_record(line) or strict_record(line)
+        others[position] = NOTHING if isinstance(record, BadRecord) else record
+        if isinstance(record, BadRecord):
+            bad[position] = record
+            if stop_at_bad:
+                count = position + 1
+                break
+    user_ids = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(id_ends), pa.py_buffer(ids))
+    queries = Queries(user_ids, top_n, exclude_seen, {})
+    return Records(queries.replaced(others).part(0, count) if others else queries, bad)
+
+
+def _is_utf8(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def fast_record(line: bytes) -> Query | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Literal
 
@@ -16,7 +17,11 @@ FORMATS: dict[str, Format] = {"text/csv": "csv", "application/jsonlines": "json"
 
 _NAMES = ", ".join(FORMATS)
 
+# Clients send the same few headers again and again.
+_KEPT = 256
 
+
+@lru_cache(_KEPT)
 def request_format(content_type: str | None) -> Format:
     """Return the format that a `Content-Type` header names.
 
@@ -46,6 +51,7 @@ def request_format(content_type: str | None) -> Format:
     return known
 
 
+@lru_cache(_KEPT)
 def answer_type(accept: str | None) -> str:
     """Return the content type to answer with: the one that an `Accept` header wants most.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
-from factorbox.recommend.queries import Query
+from factorbox.recommend.queries import Queries, Query
 from factorbox.serving.fields import FIELDS, BadValueError
 from factorbox.serving.forms import Misfit, misfit_of
 from factorbox.serving.values import Bare, JsonFields, as_text, quoted, shortened
@@ -43,6 +44,40 @@ class BadRecord(NamedTuple):
 
 
 Record = Query | BadRecord
+
+NOTHING = Query(item_ids=())
+"""Stands where a bad record stood: no rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The records of a body, in order.
+
+    Attributes
+    ----------
+    queries
+        What they ask; in the place of a bad record stands `NOTHING`.
+    bad
+        The bad records by position.
+    """
+
+    queries: Queries
+    bad: Mapping[int, BadRecord]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Self:
+        """Lay records out."""
+        return cls(
+            Queries.of([NOTHING if isinstance(record, BadRecord) else record for record in records]),
+            {position: record for position, record in enumerate(records) if isinstance(record, BadRecord)},
+        )
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def listed(self) -> list[Record]:
+        """Return them one by one."""
+        return [self.bad.get(position) or query for position, query in enumerate(self.queries)]
 
 
 def record_from(fields: Mapping[str, object]) -> Record:

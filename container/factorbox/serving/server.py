@@ -52,9 +52,9 @@ def main() -> int:
     configure_logging()
     try:
         settings = settings_from(os.environ)
-        heartbeats = _writable_folder()
+        heartbeats = writable_folder()
         with _port_errors(settings.port):
-            listener = _bind(settings.port)
+            listener = bind(settings.port)
         recommender = Recommender.load(Paths.from_environment().model)
         with _port_errors(settings.port):
             listener.listen(BACKLOG)
@@ -165,8 +165,14 @@ class _Master(Arbiter):  # type: ignore[misc]
         """Start no second master."""
 
 
-def _bind(port: int) -> socket.socket:
-    """Take the port without listening on it: nothing connects before the model is loaded."""
+def bind(port: int) -> socket.socket:
+    """Take the port without listening on it: nothing connects before the model is loaded.
+
+    Raises
+    ------
+    OSError
+        Where the port cannot be had.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Every accepted connection inherits it; gunicorn's threads would wait for ever.
@@ -190,8 +196,14 @@ def _port_errors(port: int) -> Iterator[None]:
         ) from error
 
 
-def _writable_folder() -> Path:
-    """Return the folder for heartbeat files: in memory, because a slow disk would make workers look dead."""
+def writable_folder() -> Path:
+    """Return the folder for heartbeat files: in memory, because a slow disk would make workers look dead.
+
+    Raises
+    ------
+    PlatformError
+        Where there is none.
+    """
     shared_memory = Path("/dev/shm")
     if os.access(shared_memory, os.W_OK | os.X_OK):
         return shared_memory

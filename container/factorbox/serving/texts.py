@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from factorbox.serving.csv_kernels import needs_quotes
+
 TEXT = pa.large_string()
 
 
@@ -20,9 +22,10 @@ def texts_of(values: list[str]) -> pa.LargeStringArray:
 
 def escape_csv(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     """Quote the texts that need it in a CSV field (RFC 4180)."""
-    needy = pc.match_substring_regex(texts, '[",\r\n]')
-    if not pc.any(needy).as_py():
+    data, ends = bytes_of(texts)
+    if not needs_quotes(data[ends[0] : ends[-1]]):
         return texts
+    needy = pc.match_substring_regex(texts, '[",\r\n]')
     doubled = pc.replace_substring(texts, '"', '""')
     return pc.if_else(needy, joined('"', doubled, '"'), texts)
 
@@ -50,13 +53,31 @@ def number_texts(numbers: NDArray[np.float32], *, after: bytes) -> pa.LargeStrin
     """Return the one byte `after` and the shortest text that reads back to each float32, all of them finite."""
     if not len(numbers):
         return texts_of([])
-    text = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = number_list(numbers)
     # "[0.5,0.25]" becomes ":0.5:0.25" for after = ":", cut before each of these.
     text = text[:-1].translate(bytes.maketrans(b"[,", after + after))
     offsets = np.empty(len(numbers) + 1, dtype=np.int64)
     offsets[:-1] = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == after[0])
     offsets[-1] = len(text)
     return pa.LargeStringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def number_list(numbers: NDArray[np.float32]) -> bytes:
+    """Return the shortest texts that read back to each float32, as a JSON array."""
+    return orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def bytes_of(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the bytes that texts stand in, and where each begins and the last ends.  # (…,), (len(texts) + 1,)."""
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        found, ends = np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
+    else:
+        found = np.frombuffer(data, dtype=np.uint8)
+        ends = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    # Whether they could be written to is part of their type, for which kernels are compiled.
+    found.flags.writeable = ends.flags.writeable = False
+    return found, ends
 
 
 def text_and_ends(texts: Any) -> tuple[memoryview, NDArray[np.int64]]:
