@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -47,7 +48,7 @@ RUN_HERE = {
     "python -m local_sagemaker start --bucket my-bucket",
     'eval "$(python -m local_sagemaker env)"',
     "aws s3 ls",
-    *(command for command in COMMANDS if command.startswith("python local_test/pipeline.py ")),
+    *(command for command in COMMANDS if re.match(r"python local_test/(pipeline|tune)\.py ", command)),
     *(OF_A_MODEL := [command for command in COMMANDS if command.startswith("python -m factorbox ")]),
 }
 
@@ -192,7 +193,7 @@ def test_serving_without_docker_answers_as_the_readme_says(copy: Path) -> None:
 
 def test_the_local_sagemaker_and_the_pipeline(copy: Path) -> None:
     start = COMMANDS.index("python -m local_sagemaker start --bucket my-bucket")
-    server_command, *client_commands = COMMANDS[start : start + 4]
+    server_command, *client_commands = COMMANDS[start : start + 6]
     if not os.environ.get("FACTORBOX_AWS"):
         client_commands.remove("aws s3 ls")
     port = f" --port {free_port()}"
@@ -221,3 +222,5 @@ def test_the_local_sagemaker_and_the_pipeline(copy: Path) -> None:
         assert server.wait(60) == 0
     answers = (copy / "recommendations/recommendations.csv").read_text().splitlines()
     assert len(answers) == 1 + 3 * 26
+    assert json.loads((copy / "hyperparameters.json").read_text())["validation"] == "stratified"
+    assert '"ParameterRanges"' in done.stdout
