@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, Mapping[str, Setting]] = MappingProxyType(
             "5m": {"unobserved_weight": 0.2, "regularization": 0.4},
             "20m": {"unobserved_weight": 0.2, "regularization": 0.4},
         },
-        IMPLICIT: {"5m": {"alpha": 4, "regularization": 100}, "20m": {"alpha": 4, "regularization": 100}},
+        IMPLICIT: {"5m": {"alpha": 4, "regularization": 100}, "20m": {"alpha": 2, "regularization": 100}},
     }
 )
 """What `--choose` found best at d=64."""

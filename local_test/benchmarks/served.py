@@ -60,6 +60,8 @@ def write_model(base: Path, *, users: int, items: int, d: int, random_state: int
         ),
         metrics={},
     )
+    # Pages of a file that are not on the disk yet would count as written by whoever maps them.
+    os.sync()
 
 
 @dataclass(frozen=True)
