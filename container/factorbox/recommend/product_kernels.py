@@ -29,6 +29,12 @@ LANES = _WIDTH * _VECTORS
 CHECKED_ROWS = 8
 """Rows of a tile that `any_reaches` looks at; tiles have a multiple of it."""
 
+_LINE = 16
+"""float32 of a line of the cache."""
+
+_AHEAD = 12
+"""How many rows before they are needed rows are fetched that lie anywhere."""
+
 _INT = ir.IntType(64)
 _LANE = ir.IntType(32)
 _SINGLES = ir.VectorType(ir.FloatType(), _WIDTH)
@@ -189,6 +195,27 @@ def lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
 
 
 @_intrinsic
+def _fetch(typingctx, h, row):  # type: ignore[no-untyped-def]
+    """Have a row of float32 brought into the cache while something else is done."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        factors = _data(context, builder, signature, args, 0)
+        d = builder.extract_value(factors.shape, 1)
+        start = builder.gep(factors.data, [builder.mul(args[1], d)])
+        byte = ir.IntType(8).as_pointer()
+        prefetch = _code.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, _LANE, _LANE, _LANE]), "llvm.prefetch.p0"
+        )
+        with _code.for_range_slice(builder, _number(0), d, _number(_LINE), intp=_INT) as (f, _):
+            place = builder.bitcast(builder.gep(start, [f]), byte)
+            # To read; into the nearest cache; data.
+            builder.call(prefetch, [place, ir.Constant(_LANE, 0), ir.Constant(_LANE, 3), ir.Constant(_LANE, 1)])
+        return context.get_dummy_value()
+
+    return types.void(h, types.int64), emit
+
+
+@_intrinsic
 def _partial_sums(typingctx, w, h, items, sums):  # type: ignore[no-untyped-def]
     """Write the four partial sums of w·h of each of some items, a tuple, into the rows of `sums`, (items, 4)."""
 
@@ -231,6 +258,8 @@ def fixed_order_dots(w, h, items, dots):  # type: ignore[no-untyped-def]
     sums = np.empty((4, _PARTIAL_SUMS))
     whole = len(items) - len(items) % 4
     for c in range(0, whole, 4):
+        for ahead in range(c + _AHEAD, min(c + _AHEAD + 4, len(items))):
+            _fetch(h, np.int64(items[ahead]))
         i, j, k, m = np.int64(items[c]), np.int64(items[c + 1]), np.int64(items[c + 2]), np.int64(items[c + 3])
         _partial_sums(w, h, (i, j, k, m), sums)
         dots[c] = _dot(w, h[i], sums[0])
