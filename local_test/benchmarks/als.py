@@ -1,6 +1,6 @@
 """Seconds of an epoch of ALS and the quality after each, beside implicit's and irspack's by conjugate gradients.
 
-    cd local_test && python -m benchmarks.als [--shape 5m|20m] [--dimension 64|128] [--epochs N] [--choose]
+    cd local_test && python -m benchmarks.als [--shape 5m|20m] [--dimension 64|128] [--epochs N] [--choose|--parts]
 
 Made-up interactions, a tenth of the pairs held out. All trainings are in one process and take turns, an epoch each,
 with the same threads and `OPENBLAS_NUM_THREADS=1`, as implicit asks; nDCG@10 on the held-out pairs is measured between
@@ -10,7 +10,8 @@ so that no row is skipped; eight rows at once, with and without asking for them 
 
 Ours and irspack's minimise the same objective and have the same hyperparameters, with penalties that grow with the
 square root of the frequency; implicit's do not grow. Each was chosen by `--choose`, which prints nDCG@10 over a small
-grid on a tenth of what is left for training.
+grid on a tenth of what is left for training. `--parts` prints where an epoch of ours goes instead: rows with one step
+more differ by the pass over the history that a step takes.
 """
 
 from __future__ import annotations
@@ -117,6 +118,28 @@ def table(courses: Mapping[str, Course], *, shape: str) -> str:
     return "\n".join(lines)
 
 
+def parts(shape: str, *, dimension: int, epochs: int, threads: int) -> str:
+    """Return what the parts of an epoch of ours take, after some epochs, as a Markdown table."""
+    data = Data.of(shape, validation=False)
+    ours = Ours(data, setting_of(OURS, shape), dimension=dimension, threads=threads)
+    for _ in range(epochs):
+        ours.epoch()
+    with Threads(threads) as pool:
+        gathers = Gathers(data, dimension=dimension, threads=pool, ahead=True)
+        timed = in_turn(
+            {
+                "Gram matrices and rotations": lambda: ours.bases(pool),
+                "epoch with one step a row": lambda: ours.epoch_of(1),
+                "two, as in a training": lambda: ours.epoch_of(2),
+                "three": lambda: ours.epoch_of(3),
+                "bare gathers": gathers.epoch,
+            },
+            runs=7,
+        )
+    lines = [f"| {shape} | seconds |", "| --- | --- |", *(f"| {name} | {once} |" for name, once in timed.items())]
+    return "\n".join(lines)
+
+
 def choose(shape: str, *, dimension: int, epochs: int, threads: int) -> str:
     """Return nDCG@10 on a validation part for each setting of the grids, as a Markdown table."""
     data = Data.of(shape, validation=True)
@@ -146,6 +169,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="epochs, the first of which is not timed (8)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each (all)")
     parser.add_argument("--choose", action="store_true", help="compare hyperparameters on a validation part instead")
+    parser.add_argument("--parts", action="store_true", help="print where an epoch of ours goes instead")
     arguments = parser.parse_args()
     if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         # OpenBLAS reads it when it is loaded.
@@ -164,6 +188,9 @@ def main() -> None:
     size = dict(dimension=arguments.dimension, epochs=arguments.epochs, threads=arguments.threads)
     if arguments.choose:
         print(choose(arguments.shape, **size))
+        return
+    if arguments.parts:
+        print(f"{parts(arguments.shape, **size)}\n\nd={arguments.dimension}, {arguments.threads} threads; {machine()}")
         return
     courses = run(arguments.shape, **size)
     print(table(courses, shape=arguments.shape))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from benchmarks.generated import SHAPES, pairs_of
 from factorbox.data.rows import Rows
 from factorbox.evaluation.ranking import Relevant, ranking_metrics
 from factorbox.kernels import kernel
+from factorbox.models import als_sweeps
 from factorbox.models.als_sweeps import KernelSweeps, Side
 from factorbox.models.row_system import frequency_penalties
 from factorbox.models.vector_instructions import address_of, splat
@@ -100,10 +102,33 @@ class Ours:
         self._sweeps.update(self._users, fixed=self._items, exact=False, should_stop=_never)
         self._sweeps.update(self._items, fixed=self._users, exact=False, should_stop=_never)
 
+    def epoch_of(self, steps: int) -> None:
+        """Do an epoch with another number of steps a row than a training has, on copies."""
+        users, items = self._copies()
+        with patch.object(als_sweeps, "SWEEP_STEPS", steps):
+            self._sweeps.update(users, fixed=items, exact=False, should_stop=_never)
+            self._sweeps.update(items, fixed=users, exact=False, should_stop=_never)
+
+    def bases(self, threads: Threads) -> None:
+        """Do what an epoch does beside its rows: both Gram matrices, decomposed, and both sides rotated, twice."""
+        for fixed in self._copies():
+            gram = als_sweeps.gram_matrix(fixed.factors, torch.float32, threads=threads)
+            rotation = torch.linalg.eigh(gram).eigenvectors.flip(1).float().contiguous()
+
+            def rotated(block: NDArray[np.float32], rotation: torch.Tensor = rotation) -> None:
+                torch.from_numpy(block) @ rotation
+
+            for side in (self._users, self._items):
+                threads.map(rotated, np.array_split(side.factors, max(1, len(side.factors) // 8192)))
+
     def finish(self) -> None:
         """Do the last half-sweep of a training, on copies: both sides would be rotated."""
-        users, items = (Side(x.rows, x.penalties, x.factors.copy()) for x in (self._users, self._items))
+        users, items = self._copies()
         self._sweeps.update(users, fixed=items, exact=True, should_stop=_never)
+
+    def _copies(self) -> tuple[Side, Side]:
+        users, items = (Side(side.rows, side.penalties, side.factors.copy()) for side in (self._users, self._items))
+        return users, items
 
     def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return those of users and items as they are."""

@@ -13,7 +13,7 @@ import argparse
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,12 @@ from numpy.typing import NDArray
 from factorbox.data.ids import Ids
 from factorbox.data.interactions import Interactions
 
+Columns = Literal["plain", "quoted", "weight", "time"]
+COLUMNS: tuple[Columns, ...] = get_args(Columns)
+
 _USERS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 1_000_000
+_FIRST_SECOND = 1_600_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,24 +166,41 @@ def interactions_of(pairs: Pairs, *, shape: Shape) -> Interactions:
     )
 
 
-def write_csv(pairs: Pairs, file: Path, *, shape: Shape, random_state: int = 0) -> None:
-    """Write the pairs, shuffled as a log is, with text ids, and `total_interactions` for a shape with plays."""
+def write_csv(pairs: Pairs, file: Path, *, shape: Shape, columns: Columns = "plain", random_state: int = 0) -> None:
+    """Write the pairs, shuffled as a log is, with text ids, and `total_interactions` for a shape with plays.
+
+    Parameters
+    ----------
+    columns
+        `plain`: no others; `quoted`: the same, each value in quotation marks; `weight`: also a made-up weight, for
+        a shape without plays; `time`: and epoch seconds.
+    """
     rng = np.random.default_rng(random_state)
     order = rng.permutation(len(pairs.users))
     user_ids = pa.array([f"u{number:08x}" for number in rng.permutation(shape.users)])
     item_ids = pa.array([f"item-{number:06d}" for number in rng.permutation(shape.items)])
-    names = ["user_id", "item_id", *(["total_interactions"] if shape.plays else [])]
-    with pyarrow.csv.CSVWriter(
-        file,
-        pa.schema([(name, pa.int32() if name == "total_interactions" else pa.string()) for name in names]),
-        write_options=pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none"),
-    ) as writer:
-        for start in range(0, len(order), 1_000_000):
-            rows = order[start : start + 1_000_000]
-            columns = [user_ids.take(pa.array(pairs.users[rows])), item_ids.take(pa.array(pairs.items[rows]))]
-            if shape.plays:
-                columns.append(pa.array(pairs.counts[rows]))
-            writer.write_batch(pa.record_batch(columns, names=names))
+
+    def batch(start: int) -> pa.RecordBatch:
+        rows = order[start : start + _ROWS_AT_ONCE]
+        values = {
+            "user_id": user_ids.take(pa.array(pairs.users[rows])),
+            "item_id": item_ids.take(pa.array(pairs.items[rows])),
+        }
+        if shape.plays:
+            values["total_interactions"] = pa.array(pairs.counts[rows])
+        elif columns in ("weight", "time"):
+            values["weight"] = pa.array(rng.geometric(0.3, len(rows)).astype(np.int32))
+        if columns == "time":
+            values["timestamp"] = pa.array(_FIRST_SECOND + rng.integers(0, 10**8, len(rows)))
+        return pa.RecordBatch.from_pydict(values)
+
+    quoting = "all_valid" if columns == "quoted" else "none"
+    how = pyarrow.csv.WriteOptions(quoting_style=quoting, quoting_header=quoting)
+    first = batch(0)
+    with pyarrow.csv.CSVWriter(file, first.schema, write_options=how) as writer:
+        writer.write_batch(first)
+        for start in range(_ROWS_AT_ONCE, len(order), _ROWS_AT_ONCE):
+            writer.write_batch(batch(start))
 
 
 def main() -> None:
@@ -186,11 +208,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.generated", description="Write made-up interactions as CSV.")
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--columns", choices=COLUMNS, default="plain", help="beside the ids (plain: none)")
     parser.add_argument("--random-state", type=int, default=0)
     arguments = parser.parse_args()
     shape = SHAPES[arguments.shape]
     pairs = pairs_of(shape, random_state=arguments.random_state)
-    write_csv(pairs, arguments.file, shape=shape, random_state=arguments.random_state)
+    write_csv(pairs, arguments.file, shape=shape, columns=arguments.columns, random_state=arguments.random_state)
     print(
         f"{len(pairs.users):,} pairs of {shape.users:,} users and {len(np.unique(pairs.items)):,} items",
         file=sys.stderr,

@@ -15,58 +15,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from benchmarks.generated import SHAPES, pairs_of, write_csv
+from benchmarks.generated import COLUMNS, SHAPES, pairs_of, write_csv
 from benchmarks.side_by_side import Timed, in_turn, machine, ratio
 from factorbox.data.reading import ReadOptions, read_interactions
 
-_COLUMNS = ("plain", "weight", "time", "quoted")
-_FIRST_SECOND = 1_600_000_000
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-
-
-def write(file: Path, *, shape: str, columns: str) -> int:
-    """Write a file of a shape; return its rows.
-
-    Parameters
-    ----------
-    columns
-        `plain`: two ids; `weight`: and a count; `time`: and a count and epoch seconds; `quoted`: two ids in quotation
-        marks.
-    """
-    pairs = pairs_of(SHAPES[shape])
-    if columns == "plain":
-        write_csv(pairs, file, shape=SHAPES[shape])
-        return len(pairs.users)
-    rng = np.random.default_rng(1)
-    plain = file.with_suffix(".plain")
-    write_csv(pairs, plain, shape=SHAPES[shape])
-    rows = len(pairs.users)
-    del pairs
-    with pyarrow.csv.open_csv(plain) as reader:
-        first = reader.read_next_batch()
-        schema = _with_more(first, columns, rng).schema
-        how = pyarrow.csv.WriteOptions(
-            quoting_style="all_valid" if columns == "quoted" else "none",
-            quoting_header="all_valid" if columns == "quoted" else "none",
-        )
-        with pyarrow.csv.CSVWriter(file, schema, write_options=how) as writer:
-            writer.write_batch(_with_more(first, columns, rng))
-            for batch in reader:
-                writer.write_batch(_with_more(batch, columns, rng))
-    plain.unlink()
-    return rows
-
-
-def _with_more(batch: pa.RecordBatch, columns: str, rng: np.random.Generator) -> pa.RecordBatch:
-    if columns in ("weight", "time"):
-        batch = batch.append_column("weight", pa.array(rng.geometric(0.3, len(batch)).astype(np.int32)))
-    if columns == "time":
-        batch = batch.append_column("timestamp", pa.array(_FIRST_SECOND + rng.integers(0, 10**8, len(batch))))
-    return batch
 
 
 def readers(file: Path) -> dict[str, Callable[[], object]]:
@@ -90,7 +46,7 @@ def main() -> None:
         prog="python -m benchmarks.reading", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("shapes", nargs="*", default=["5m", "20m"], metavar="SHAPE", help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--columns", nargs="+", choices=_COLUMNS, default=["plain", "time"])
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=["plain", "time"])
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     if unknown := set(arguments.shapes) - SHAPES.keys():
@@ -103,7 +59,10 @@ def main() -> None:
         for shape in arguments.shapes:
             for columns in arguments.columns:
                 file = Path(folder) / "interactions.csv"
-                rows = write(file, shape=shape, columns=columns)
+                pairs = pairs_of(SHAPES[shape])
+                rows = len(pairs.users)
+                write_csv(pairs, file, shape=SHAPES[shape], columns=columns)
+                del pairs
                 print(_row(f"{shape}, {columns}", file, rows, in_turn(readers(file), runs=arguments.runs)), flush=True)
                 file.unlink()
 

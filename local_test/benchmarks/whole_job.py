@@ -1,10 +1,11 @@
 """Time and memory of whole training jobs, from a CSV file to the artifact, by phase and by size.
 
-    cd local_test && python -m benchmarks.whole_job [SHAPE ...] [--set NAME=VALUE ...]
+    cd local_test && python -m benchmarks.whole_job [SHAPE ...] [--columns weight] [--runs N] [--set NAME=VALUE ...]
 
-Each job is a process of `container/train`. Its log tells the phases: what comes between two of its lines belongs to
-the phase that ends with the second. The peak of the resident memory in each is what the kernel itself kept, reset at
-each line; from it goes what the process has after its imports, at its first line. Mapped files count.
+Of several runs the one stands in the tables whose seconds are the median. Each job is a process of `container/train`.
+Its log tells the phases: what comes between two of its lines belongs to the phase that ends with the second. The peak
+of the resident memory in each is what the kernel itself kept, reset at each line; from it goes what the process has
+after its imports, at its first line. Mapped files count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.generated import SHAPES
+from benchmarks.generated import COLUMNS, SHAPES, Columns
 from benchmarks.side_by_side import machine
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,6 +66,11 @@ class Job:
     imports: int = 0
     pairs: int = 0
     compiled: int = 0
+
+    @property
+    def whole(self) -> float:
+        """Seconds of all phases."""
+        return sum(self.seconds.values())
 
     @property
     def peak(self) -> int:
@@ -142,20 +149,22 @@ def main() -> None:
         prog="python -m benchmarks.whole_job", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("shapes", nargs="*", default=["1m", "5m", "20m", "50m"], metavar="SHAPE")
+    parser.add_argument("--columns", choices=COLUMNS, default="plain", help="beside the ids (plain: none)")
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="hyperparameters of all jobs")
     arguments = parser.parse_args()
     if unknown := set(arguments.shapes) - SHAPES.keys():
         parser.error(f"no shape {', '.join(sorted(unknown))}: give some of {', '.join(SHAPES)}")
     hyperparameters = dict(text.split("=", 1) for text in arguments.set)
-    print(f"{machine()}; {' '.join(arguments.set) or 'no hyperparameters'}\n")
+    print(f"{machine()}; columns: {arguments.columns}; {' '.join(arguments.set) or 'no hyperparameters'}\n")
     jobs: dict[str, Job] = {}
     for shape in arguments.shapes:
         with tempfile.TemporaryDirectory(prefix="whole-job-") as folder:
-            jobs[shape] = _job(Path(folder), shape, hyperparameters)
+            jobs[shape] = _job(Path(folder), shape, hyperparameters, columns=arguments.columns, runs=arguments.runs)
     print(f"| seconds | pairs | {' | '.join(_PHASES)} | whole | µs a pair | compiled |")
     print(f"| --- | {' | '.join(['---:'] * (len(_PHASES) + 4))} |")
     for shape, job in jobs.items():
-        whole = sum(job.seconds.values())
+        whole = job.whole
         cells = " | ".join(f"{job.seconds[name]:.2f}" for name in _PHASES)
         print(f"| {shape} | {job.pairs:,} | {cells} | {whole:.1f} | {1e6 * whole / job.pairs:.2f} | {job.compiled} |")
     print(f"\n| peak, MB | after imports | {' | '.join(_PHASES[1:-1])} | beyond imports | bytes a pair |")
@@ -167,15 +176,20 @@ def main() -> None:
         print(f"| {shape} | {job.imports / _MB:.0f} | {cells} | {job.peak / _MB:.0f} | {job.peak / job.pairs:.1f} |")
 
 
-def _job(base: Path, shape: str, hyperparameters: dict[str, str]) -> Job:
-    channel, config = base / "input/data/training", base / "input/config"
+def _job(base: Path, shape: str, hyperparameters: dict[str, str], *, columns: Columns, runs: int) -> Job:
+    channel, config, model = base / "input/data/training", base / "input/config", base / "model"
     channel.mkdir(parents=True)
     config.mkdir(parents=True)
     (config / "hyperparameters.json").write_text(json.dumps(hyperparameters), encoding="utf-8")
+    file = channel / "interactions.csv"
     # In a process of its own: what a child has at its peak may count what its parent had before.
-    command = [sys.executable, "-m", "benchmarks.generated", shape, str(channel / "interactions.csv")]
+    command = [sys.executable, "-m", "benchmarks.generated", shape, str(file), "--columns", columns]
     subprocess.run(command, cwd=_ROOT / "local_test", check=True)
-    return run(base)
+    jobs = []
+    for _ in range(runs):
+        shutil.rmtree(model, ignore_errors=True)
+        jobs.append(run(base))
+    return sorted(jobs, key=lambda job: job.whole)[(len(jobs) - 1) // 2]
 
 
 if __name__ == "__main__":
