@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from factorbox.data.vocabulary import Vocabulary
+from factorbox.data.vocabulary import _K0, Vocabulary, _mixed
 
 # Of every length about eight and sixteen bytes, many beginning or ending alike.
 ids = st.tuples(st.integers(0, 40), st.sampled_from(["", "a", "b", "é"])).map(lambda x: "x" * x[0] + x[1] + "y")
@@ -55,3 +57,27 @@ def test_an_empty_id_is_refused_and_what_came_before_it_is_kept() -> None:
     texts = vocabulary.texts().to_pylist()
     assert [texts[code] for code in codes] == ["b", "a", "c", "d"]
     assert len(set(texts)) == len(texts)
+
+
+def test_ids_made_to_meet_in_one_slot_do_not_under_another_seed() -> None:
+    a = np.random.default_rng(0).integers(1 << 64, size=1000, dtype=np.uint64)
+    # What the first half has become when the second one is added to it; they cancel out.
+    h = (a ^ np.uint64(16)) * np.uint64(_K0)
+    b = h ^ (h >> np.uint64(32))
+    assert len({_mixed(np.uint64(0), x, y, 16) for x, y in zip(a, b, strict=True)}) == 1
+    seeds = [Vocabulary()._seed for _ in range(3)]
+    assert len(set(seeds)) == 3
+    for seed in seeds:
+        assert len({_mixed(seed, x, y, 16) for x, y in zip(a, b, strict=True)}) == 1000
+
+
+def test_ids_that_are_not_text_are_found_whenever_they_come() -> None:
+    vocabulary = Vocabulary()
+    codes_of(vocabulary, ["a", "é"])
+    vocabulary.check_text()
+    broken = np.frombuffer(bytearray(b"b\xff" + bytes(16)), np.uint8)
+    vocabulary.codes(broken, starts=np.array([0], np.int32), ends=np.array([2], np.int32))
+    for _ in range(2):
+        with pytest.raises(pa.ArrowInvalid, match="UTF8"):
+            vocabulary.check_text()
+        codes_of(vocabulary, ["c"])

@@ -65,7 +65,7 @@ class Coders:
         for coder in self._all:
             for vocabulary in (coder.users, coder.items):
                 try:
-                    vocabulary.texts().validate(full=True)
+                    vocabulary.check_text()
                 except pa.ArrowInvalid as error:
                     raise Refused(str(error)) from error
 

@@ -67,6 +67,15 @@ class Ids:
         _search(self._offsets, self._data, queries._offsets, queries._data, found)
         return found
 
+    def index_of(self, text: str) -> int:
+        """Return the index of one text, −1 where it is unknown."""
+        encoded = text.encode()
+        ends = np.array([0, len(encoded)], dtype=np.int64)
+        ends.flags.writeable = False
+        found = np.empty(1, dtype=np.int64)
+        _search(self._offsets, self._data, ends, np.frombuffer(encoded, dtype=np.uint8), found)
+        return int(found[0])
+
     def is_sorted(self) -> bool:
         """Whether the texts are strictly increasing, which every look-up relies on."""
         return bool(_strictly_increasing(self._offsets, self._data))

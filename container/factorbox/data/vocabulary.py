@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -26,6 +28,10 @@ class Vocabulary:
         self._bounds = np.zeros(_most_ids(_FEWEST_SLOTS) + 1, dtype=np.int64)
         self._data = np.empty(16 * _FEWEST_SLOTS, dtype=np.uint8)
         self._size = np.zeros(1, dtype=np.int64)
+        self._sound = 0
+        # Ids are chosen by strangers, who might choose such as meet in one slot; what they are numbered does not depend
+        # on where they lie.
+        self._seed = np.uint64(int.from_bytes(os.urandom(8)))
 
     def __len__(self) -> int:
         return int(self._size[0])
@@ -45,7 +51,9 @@ class Vocabulary:
         codes = np.empty(len(starts), dtype=np.int32)
         first = 0
         while first < len(codes):
-            first = _code(data, starts, ends, first, self._slots, self._bounds, self._data, self._size, codes)
+            first = _code(
+                data, starts, ends, first, self._seed, self._slots, self._bounds, self._data, self._size, codes
+            )
             if first == _EMPTY_ID:
                 return None
             if first < len(codes):
@@ -55,9 +63,20 @@ class Vocabulary:
     def texts(self) -> pa.LargeStringArray:
         """Return the ids in the order of their numbers, in memory that is changed by new ones.
 
-        That they are UTF-8 is for the caller to find out.
+        That they are UTF-8 is for `check_text` to find out.
         """
         return pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(self._bounds), pa.py_buffer(self._data))
+
+    def check_text(self) -> None:
+        """Check the ids that are new since the last time.
+
+        Raises
+        ------
+        pyarrow.ArrowInvalid
+            Where one is not UTF-8.
+        """
+        self.texts()[self._sound :].validate(full=True)
+        self._sound = len(self)
 
     def _grow(self, length: int) -> None:
         """Make room for one more id of some bytes, and for as many again as there are."""
@@ -68,7 +87,7 @@ class Vocabulary:
             self._data = data
         if size + 1 == len(self._bounds):
             slots = _aligned(2 * len(self._slots))
-            _move(self._slots, slots)
+            _move(self._seed, self._slots, slots)
             self._slots = slots
             bounds = np.zeros(_most_ids(len(slots)) + 1, dtype=np.int64)
             bounds[: size + 1] = self._bounds
@@ -88,9 +107,9 @@ def _aligned(count: int) -> NDArray[np.uint64]:
 
 
 @kernel()
-def _mixed(a, b, length):  # type: ignore[no-untyped-def]
+def _mixed(seed, a, b, length):  # type: ignore[no-untyped-def]
     """Spread the bits of an id over one word."""
-    h = (a ^ np.uint64(length)) * np.uint64(_K0)
+    h = (a ^ seed ^ np.uint64(length)) * np.uint64(_K0)
     h ^= h >> np.uint64(32)
     h = (h ^ b) * np.uint64(_K1)
     h ^= h >> np.uint64(29)
@@ -99,14 +118,14 @@ def _mixed(a, b, length):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _words(data, start, length):  # type: ignore[no-untyped-def]
+def _words(seed, data, start, length):  # type: ignore[no-untyped-def]
     """Return two words that stand for an id: its bytes where it has up to sixteen, else digests of them."""
     every = np.uint64(0xFFFFFFFFFFFFFFFF)
     if length <= 8:
         return load64(data, start) & (every >> np.uint64(64 - 8 * length)), np.uint64(0)
     if length <= 16:
         return load64(data, start), load64(data, start + 8) & (every >> np.uint64(128 - 8 * length))
-    a, b = np.uint64(_K1), np.uint64(_K2)
+    a, b = np.uint64(_K1) ^ seed, np.uint64(_K2) + seed
     k = np.int64(0)
     while k + 8 <= length:
         word = load64(data, start + k)
@@ -132,7 +151,7 @@ def _is_same(data, start, texts, text, length):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _code(data, starts, ends, first, slots, bounds, texts, size, codes):  # type: ignore[no-untyped-def]
+def _code(data, starts, ends, first, seed, slots, bounds, texts, size, codes):  # type: ignore[no-untyped-def]
     """Number ids from the first on; return the one for which there is no room, the end, or that one is empty."""
     mask = np.uint64(len(slots) - 1)
     known = size[0]
@@ -145,8 +164,8 @@ def _code(data, starts, ends, first, slots, bounds, texts, size, codes):  # type
             if length == 0:
                 size[0] = known
                 return _EMPTY_ID
-            a, b = _words(data, start, length)
-            slot = _mixed(a, b, length) & mask
+            a, b = _words(seed, data, start, length)
+            slot = _mixed(seed, a, b, length) & mask
             words[row - some, 0], words[row - some, 1], words[row - some, 2] = a, b, slot
             prefetch(slots, np.int64(slot))
         for row in range(some, min(some + _AT_ONCE, len(codes))):
@@ -183,13 +202,13 @@ def _code(data, starts, ends, first, slots, bounds, texts, size, codes):  # type
 
 
 @kernel()
-def _move(slots, larger):  # type: ignore[no-untyped-def]
+def _move(seed, slots, larger):  # type: ignore[no-untyped-def]
     """Put every id into a larger table."""
     mask = np.uint64(len(larger) - 1)
     for old in range(len(slots)):
         if slots[old, 2] != 0:
             length = np.int64(slots[old, 2] >> np.uint64(32))
-            slot = _mixed(slots[old, 0], slots[old, 1], length) & mask
+            slot = _mixed(seed, slots[old, 0], slots[old, 1], length) & mask
             while larger[slot, 2] != 0:
                 slot = (slot + np.uint64(1)) & mask
             for word in range(4):
