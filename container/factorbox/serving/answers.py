@@ -30,6 +30,7 @@ from factorbox.serving.texts import (
     TEXT,
     bytes_of,
     concatenated,
+    csv_field,
     escape_csv,
     escape_json,
     joined,
@@ -67,6 +68,11 @@ class EscapedIds:
     def json(self) -> pa.LargeStringArray:
         """The ids as the inside of JSON texts."""
         return escape_json(self._ids.texts)
+
+    @cached_property
+    def json_bytes(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The ids as the inside of JSON texts: their bytes, and where each begins and the last ends."""
+        return bytes_of(self.json)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +134,7 @@ def render_csv(
         places,
         columns.unknown if some_unknown else _ALL_KNOWN,
         np.frombuffer(
-            _finite_list(ranking.scores[~columns.unknown] if some_unknown else ranking.scores), dtype=np.uint8
+            finite_list(ranking.scores[~columns.unknown] if some_unknown else ranking.scores), dtype=np.uint8
         ),
         starts,
     )
@@ -140,8 +146,8 @@ def render_csv(
     for position, record in sorted(block.bad.items()):
         end = int(starts[position])
         label = "" if record.label is None else record.label[1]
-        marked = texts_of([label, "ERROR", record.message(block.first_number + position)])
-        parts += [rows[begun:end], ",".join(escape_csv(marked).to_pylist()).encode(), b"\n"]
+        message = record.message(block.first_number + position)
+        parts += [rows[begun:end], csv_field(label), b",ERROR,", csv_field(message), b"\n"]
         begun = end
     return b"".join([*parts, rows[begun:]])
 
@@ -363,7 +369,7 @@ def _finite_texts(numbers: NDArray[np.float32], *, after: bytes) -> pa.LargeStri
     return number_texts(numbers, after=after)
 
 
-def _finite_list(numbers: NDArray[np.float32]) -> bytes:
+def finite_list(numbers: NDArray[np.float32]) -> bytes:
     """Return the same texts with a byte before each, and one at the end."""
     _check_finite(numbers)
     return number_list(numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -145,6 +146,12 @@ def _label(fields: Mapping[str, object]) -> tuple[str, str] | None:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(shortened(name), FIELDS, n=1)
+    return _unknown_shortened(shortened(name))
+
+
+# A payload that was written wrongly has the same wrong name in every line.
+@functools.lru_cache(maxsize=256)
+def _unknown_shortened(name: str) -> str:
+    near = difflib.get_close_matches(name, FIELDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}"
     return f"is an unknown field: {hint}"
