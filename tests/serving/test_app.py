@@ -105,7 +105,7 @@ def test_a_bug_is_a_500_whose_traceback_is_in_the_log_alone(
     monkeypatch.setattr(model.answering, "answer", broken)
 
     with caplog.at_level(logging.ERROR):
-        answer = client_of(model).post("/invocations", data="u1", content_type="text/csv")
+        answer = client_of(model).post("/invocations", data="nobody", content_type="text/csv")
 
     assert answer.status_code == 500
     assert answer.text == "the server failed on this request: its log says why"

@@ -76,6 +76,7 @@ class Answering:
         self.traits = traits
         self._model = model
         self._row_system = Once(row_system)
+        self._seen_by_users = [rows for rows in (model.history, model.held_out) if rows is not None]
         self._items = Once(
             lambda: candidates_of(
                 model.item_factors, item_biases=model.item_biases, layers=model.layers, available=model.available
@@ -182,6 +183,31 @@ class Answering:
             ranking=self._shown(ranking, by_kind),
             explanations=self._explanations(queries, subjects, ranking, counts=counts),
         )
+
+    def best_of_user(self, user: int, *, top_n: int, exclude_seen: bool) -> Ranking:
+        """Return what `answer` gives one query which only names a user of the model, in a fraction of the time.
+
+        Parameters
+        ----------
+        user
+            Its index.
+        top_n, exclude_seen
+            As in a query.
+        """
+        model = self._model
+        excluded = Lists.empty(1)
+        if exclude_seen:
+            seen = [rows.indices[rows.indptr[user] : rows.indptr[user + 1]] for rows in self._seen_by_users]
+            # Copied also where it is one part: kernels are compiled for arrays that may be written to.
+            indices = np.concatenate(seen)
+            excluded = Lists(np.array([0, len(indices)], dtype=np.int64), indices)
+        wanted = Ranked(
+            model.user_factors[user : user + 1],
+            self._with_mean(model.user_biases[user : user + 1]),
+            np.array([top_n], dtype=np.int64),
+        )
+        ranking = self._items().rank_block(wanted, excluded=excluded)
+        return ranking if self.traits.link == "identity" else replace(ranking, scores=self.traits.shown(ranking.scores))
 
     def scores(self, *, users: NDArray[np.int64], item_indices: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the score of each pair of user and item: the mean user's for `UNKNOWN`, NaN for a negative item."""

@@ -73,6 +73,11 @@ class Query(NamedTuple):
     titles: bool = False
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it only names a user, how many items, and whether seen ones are left out."""
+        return self[3:] == _OTHER_FIELDS and self.user_id is not None
+
+    @property
     def kind(self) -> Kind:
         """What is wanted."""
         if self.item_id is not None:
@@ -130,11 +135,7 @@ class Queries:
             user_ids=pa.array([query.user_id or "" for query in queries], type=_TEXT),
             top_n=np.array([query.top_n for query in queries], dtype=np.int64),
             exclude_seen=np.array([_SWITCHES[query.exclude_seen] for query in queries], dtype=np.int8),
-            others={
-                position: query
-                for position, query in enumerate(queries)
-                if query[3:] != _OTHER_FIELDS or query.user_id is None
-            },
+            others={position: query for position, query in enumerate(queries) if not query.is_plain},
         )
 
     def __len__(self) -> int:

@@ -75,8 +75,9 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
     @app.post("/invocations")
     def invoke() -> Response:
         """Recommendations for the records of the body."""
+        environ = request.environ
         body = read_body(
-            cast(ByteStream, request.environ["wsgi.input"]),
+            cast(ByteStream, environ["wsgi.input"]),
             content_length=request.content_length,
             max_payload_mib=settings.max_payload_mib,
         )
@@ -85,15 +86,15 @@ def create_app(recommender: Recommends, *, settings: Settings, workers: int, rea
                 "the model is not ready yet: try again in a few seconds",
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
             )
-        if (encoding := request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()) != "identity":
+        if (encoding := environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()) != "identity":
             raise RequestError(
                 f"Content-Encoding {encoding!a} is not understood: send the body as it is",
                 status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             )
-        content_type = answer_type(request.environ.get("HTTP_ACCEPT"))
+        content_type = answer_type(environ.get("HTTP_ACCEPT"))
         answer = invocations.answer(
             body,
-            request_format=request_format(request.environ.get("CONTENT_TYPE")),
+            request_format=request_format(environ.get("CONTENT_TYPE")),
             answer_format=FORMATS[content_type],
         )
         if answer is None:

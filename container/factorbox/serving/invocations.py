@@ -30,6 +30,7 @@ from factorbox.serving.queries import NOTHING, BadRecord, Records
 from factorbox.serving.refusals import RequestError
 from factorbox.serving.search import Searched
 from factorbox.serving.settings import Settings
+from factorbox.serving.single_record import SingleRecords
 from factorbox.serving.texts import bytes_of
 from factorbox.serving.values import Bare, shortened
 
@@ -119,6 +120,9 @@ class Invocations:
         self._users = EscapedIds(recommender.user_ids)
         self._items = EscapedIds(recommender.item_ids)
         self._exclude_seen = recommender.exclude_seen if settings.exclude_seen is None else settings.exclude_seen
+        self._single = SingleRecords(
+            recommender.answering, user_ids=recommender.user_ids, items=self._items, exclude_seen=self._exclude_seen
+        )
 
     def answer(self, body: bytes, *, request_format: Format, answer_format: Format) -> Iterable[bytes] | None:
         """Return the answer in blocks of bounded size, None where the body holds no record.
@@ -132,8 +136,12 @@ class Invocations:
             400 for a bad record, unless these are marked.
         """
         start = time.monotonic()
+        body = body.removeprefix(codecs.BOM_UTF8)
+        single = self._single.answer(body, request_format=request_format, answer_format=answer_format)
+        if single is not None:
+            return list(_joined([single], trailing_newline=self._settings.trailing_newline, at_end=lambda: None))
         refusing = self._settings.bad_records == "error"
-        records = _PARSERS[request_format](body.removeprefix(codecs.BOM_UTF8), stop_at_bad=refusing)
+        records = _PARSERS[request_format](body, stop_at_bad=refusing)
         if not len(records):
             return None
         asked = self._checked(records, answer_format=answer_format)

@@ -23,7 +23,7 @@ from factorbox.serving.json_kernels import read_plain_lines
 from factorbox.serving.queries import NOTHING, BadRecord, Record, Records, query_or_misfit, record_from, until_bad
 from factorbox.serving.values import JsonFields, JsonInteger, JsonNumber, as_text, raw_text
 
-_BLANK = b" \t\r\n"
+BLANK = b" \t\r\n"
 _NEWLINE = ord("\n")
 # A strict decoding keeps a text for every number, a hundred bytes for each byte at worst.
 _LONGEST_STRICT = 16 << 20
@@ -43,7 +43,7 @@ def parse_json(body: bytes, *, stop_at_bad: bool = False) -> Records:
     stop_at_bad
         Whether nothing after a bad record matters: then one of them ends the records.
     """
-    body = body.rstrip(_BLANK)
+    body = body.rstrip(BLANK)
     if not body:
         return Records.of([])
     end_of_first = body.find(b"\n")
@@ -109,7 +109,7 @@ def fast_record(line: bytes) -> Query | None:
 
 def strict_record(line: bytes) -> Record:
     """Return the query of a line, or what is wrong with it."""
-    if not line.strip(_BLANK):
+    if not line.strip(BLANK):
         return BadRecord(f"is a blank line, which is allowed at the end only: {_REMEDY}")
     if len(line) > _LONGEST_STRICT:
         return BadRecord(
@@ -119,12 +119,12 @@ def strict_record(line: bytes) -> Record:
     try:
         return _record(_decoded(line))
     except _NotJsonError as error:
-        return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.strip(_BLANK)))
+        return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.strip(BLANK)))
 
 
 def _document(body: bytes, *, stop_at_bad: bool) -> list[Record] | None:
     """Read a body that is one JSON document, None for one that is none or may as well be JSON Lines."""
-    if body.lstrip(_BLANK).startswith(b"["):
+    if body.lstrip(BLANK).startswith(b"["):
         elements = _loaded(body)
         if (queries := _fast_array(body, elements)) is not None:
             return queries
