@@ -136,8 +136,34 @@ def tuned(training: Interactions, *, trials: int, seed: int, threads: int) -> AL
     return max(best, key=lambda one: one[0])[1]
 
 
-def row_of(name: str, *, trials: int, seed: int, threads: int) -> str:
-    """Return the row of a data set."""
+@dataclass(frozen=True)
+class Compared:
+    """What one cut of a data set gives.
+
+    Attributes
+    ----------
+    ndcgs
+        nDCG of the most popular items, of earlier defaults, of the job without hyperparameters and of the tuned model.
+    settings
+        What the job chose, by which trials, and what the search found, in words.
+    """
+
+    ndcgs: tuple[float, float, float, float]
+    settings: tuple[str, str, str]
+
+
+def row_of(name: str, *, trials: int, seeds: Sequence[int], threads: int) -> str:
+    """Return the row of a data set: means over the seeds, and the settings of the first."""
+    cuts = [compared(name, trials=trials, seed=seed, threads=threads) for seed in seeds]
+    popular, former, given_nothing, best = np.mean([cut.ndcgs for cut in cuts], axis=0)
+    return (
+        f"| {name} | {popular:.4f} | {former:.4f} | **{given_nothing:.4f}** | {best:.4f}"
+        f" | {100 * given_nothing / best:.1f}% | {' | '.join(cuts[0].settings)} |"
+    )
+
+
+def compared(name: str, *, trials: int, seed: int, threads: int) -> Compared:
+    """Compare on one cut of a data set."""
     test = Part.of(load(name), share=_TEST_SHARE, most_users=2**31, seed=seed, threads=threads)
     training = test.split.training
     factors, config, said = without_hyperparameters(training, seed=seed, threads=threads)
@@ -148,11 +174,10 @@ def row_of(name: str, *, trials: int, seed: int, threads: int) -> str:
     def trained(asked: ALSConfig) -> float:
         return test.ndcg(ALS().fit(training, config=asked, random_state=seed, threads=threads))
 
-    best = trained(found)
-    return (
-        f"| {name} | {test.most_popular():.4f} | {trained(_FORMER):.4f} | **{given_nothing:.4f}** | {best:.4f}"
-        f" | {100 * given_nothing / best:.1f}% | {_settings(config)} |"
-        f" {f'×{choice[1]}, {100 * float(choice[2]):.0f}%' if choice else 'none'} | {_settings(found)} |"
+    tried = f"×{choice[1]}, {100 * float(choice[2]):.0f}%" if choice else "none"
+    return Compared(
+        (test.most_popular(), trained(_FORMER), given_nothing, trained(found)),
+        (_settings(config), tried, _settings(found)),
     )
 
 
@@ -171,7 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("data_sets", nargs="*", choices=(*DATA_SETS, *SHAPES, []), metavar="DATA_SET")
     parser.add_argument("--trials", type=int, default=40, help="fits of the search that tunes")
-    parser.add_argument("--seed", type=int, default=0, help="decides what is held out and where fits start")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="decide what is held out and where fits start; means over them",
+    )
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args(arguments)
     print(machine())
@@ -181,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print("| --- " * 9 + "|")
     for name in given.data_sets or DATA_SETS:
-        print(row_of(name, trials=given.trials, seed=given.seed, threads=given.threads), flush=True)
+        print(row_of(name, trials=given.trials, seeds=given.seeds, threads=given.threads), flush=True)
 
 
 if __name__ == "__main__":

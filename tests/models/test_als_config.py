@@ -48,6 +48,21 @@ def test_the_regularization_is_the_said_part_of_what_chance_makes_of_the_frequen
     assert found < values[0] / 3
 
 
+def test_few_users_with_many_items_take_less_regularization_than_the_edge_of_chance_alone_says(
+    rng: np.random.Generator,
+) -> None:
+    parts = []
+    for n_users, n_items in ((500, 500), (60, 4_000)):
+        interactions = by_chance(rng, n_users=n_users, n_items=n_items)
+        d_u = interactions.by_user().counts + 0.1 * n_items
+        d_i = interactions.by_item().counts + 0.1 * n_users
+        edge = np.linalg.svd(matrix_of(interactions) / np.sqrt(np.outer(d_u, d_i)), compute_uv=False)[1]
+        asked = ALSConfig(unobserved_weight=0.1)
+        parts.append(objective_of(ALS().resolved(asked, interactions=interactions)).regularization / edge)
+    square, wide = parts
+    assert square == pytest.approx(NOISE_PART, rel=0.2) and wide < 0.75 * square
+
+
 def test_the_unobserved_weight_is_larger_where_pairs_are_likelier(rng: np.random.Generator) -> None:
     weights = []
     for n_items in (60, 600, 6000):
@@ -87,7 +102,7 @@ def test_one_huge_weight_does_not_put_popularity_out(rng: np.random.Generator) -
 
 
 def test_weights_that_differ_ask_for_more_regularization(rng: np.random.Generator) -> None:
-    plain = clustered_interactions(rng)
+    plain = by_chance(rng, n_users=600, n_items=400)
     uneven = replace(plain, weights=rng.lognormal(0, 1, plain.n_pairs).astype(np.float32))
     one, other = (ALS().resolved(ALSConfig(), interactions=data) for data in (plain, uneven))
     assert objective_of(other).regularization > 1.2 * objective_of(one).regularization
