@@ -49,10 +49,10 @@ GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
             "regularization": (0.006, 0.012, 0.027, 0.05),
         },
         "softmax": {"learning_rate": (0.05, 0.07, 0.1), "temperature": (0.2, 0.22, 0.25), "epochs": (16, 24)},
-        "bpr": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.01, 0.02, 0.04)},
-        "hinge": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.02, 0.04, 0.06)},
-        "adaptive_hinge": {"learning_rate": (0.03, 0.05, 0.1), "regularization": (0.06, 0.08, 0.1)},
-        "pointwise": {"learning_rate": (0.06, 0.1, 0.2), "regularization": (0.02, 0.04, 0.08)},
+        "bpr": {"learning_rate": (0.05, 0.1, 0.2), "regularization": (0.01, 0.02, 0.03), "epochs": (60, 80)},
+        "hinge": {"learning_rate": (0.05, 0.1), "regularization": (0.03, 0.04, 0.06), "epochs": (60, 80)},
+        "adaptive_hinge": {"learning_rate": (0.03, 0.05, 0.1), "regularization": (0.065, 0.08, 0.1)},
+        "pointwise": {"learning_rate": (0.05, 0.1), "regularization": (0.02, 0.04, 0.08), "epochs": (60, 80)},
         "explicit": {"learning_rate": ("0.03", "0.05", "0.1"), "regularization": (0.05, 0.06, 0.07)},
     }
 )

@@ -5,8 +5,7 @@
 A fifth of the pairs of ML-1M's training part, or of a made-up shape, is held out. Every algorithm is trained on the
 rest and measured on what was held out after each epoch, or after some; the clock stands still meanwhile. The settings
 below were chosen by `--tune` on the same held-out pairs for both sides. The best of a peer is the highest recall of its
-epochs, and its time that until it was first reached; `99%` is the time until 99% of that recall, which depends less
-on the last small gain.
+epochs, and its time that until it was first reached; 99% of that recall depends less on the last small gain.
 """
 
 from __future__ import annotations
@@ -40,19 +39,26 @@ _NEARLY = 0.99
 
 OURS = ("bpr", "adaptive_hinge")
 _IMPLICIT = "implicit bpr"
-_SPOTLIGHT = "Spotlight"
+_SPOTLIGHT: Mapping[str, Setting] = MappingProxyType(
+    {
+        "Spotlight bpr, batches of 256": {"loss": "bpr", "batch_size": 256},
+        "Spotlight bpr, batches of 1024": {"loss": "bpr", "batch_size": 1024},
+        "Spotlight bpr, batches of 8192": {"loss": "bpr", "batch_size": 8192},
+        "Spotlight adaptive_hinge, batches of 8192": {"loss": "adaptive_hinge", "batch_size": 8192},
+    }
+)
+"""What makes each of these, beside its settings."""
+_SMALL, _MIDDLE, _LARGE, _ADAPTIVE = _SPOTLIGHT
 
 _GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
     {
-        "bpr": {"learning_rate": (0.05, 0.1, 0.2), "regularization": (0.003, 0.01, 0.02)},
-        "adaptive_hinge": {"learning_rate": (0.03, 0.06, 0.12), "regularization": (0.02, 0.05, 0.1)},
-        _IMPLICIT: {"learning_rate": (0.0025, 0.005, 0.01, 0.02), "regularization": (0.0003, 0.001, 0.003, 0.01)},
-        _SPOTLIGHT: {
-            "loss": ("bpr", "adaptive_hinge"),
-            "batch_size": (1024, 8192),
-            "learning_rate": (0.003, 0.01),
-            "l2": (0.0, 1e-6, 1e-5),
-        },
+        "bpr": {"learning_rate": (0.1, 0.2), "regularization": (0.005, 0.01, 0.02, 0.03)},
+        "adaptive_hinge": {"learning_rate": (0.06, 0.12), "regularization": (0.02, 0.04, 0.065)},
+        _IMPLICIT: {"learning_rate": (0.0025, 0.005, 0.01, 0.02), "regularization": (0.0003, 0.001, 0.003, 0.01, 0.03)},
+        _SMALL: {"learning_rate": (0.001, 0.003), "l2": (1e-6,)},
+        _MIDDLE: {"learning_rate": (0.001, 0.003), "l2": (0.0, 1e-6)},
+        _LARGE: {"learning_rate": (0.01, 0.03), "l2": (0.0, 3e-7, 1e-6, 1e-5)},
+        _ADAPTIVE: {"learning_rate": (0.003, 0.01), "l2": (1e-6,)},
     }
 )
 """For each side the values to combine."""
@@ -60,21 +66,24 @@ _GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
 _SETTINGS: Mapping[str, Mapping[str, tuple[Setting, int]]] = MappingProxyType(
     {
         "bpr": {
-            "ml-1m": ({"learning_rate": 0.1, "regularization": 0.01}, 40),
-            "5m": ({"learning_rate": 0.2, "regularization": 0.03}, 10),
+            "ml-1m": ({"learning_rate": 0.2, "regularization": 0.01}, 30),
+            "5m": ({"learning_rate": 0.2, "regularization": 0.03}, 8),
         },
         "adaptive_hinge": {
-            "ml-1m": ({"learning_rate": 0.06, "regularization": 0.05}, 30),
-            "5m": ({"learning_rate": 0.06, "regularization": 0.02}, 8),
+            "ml-1m": ({"learning_rate": 0.12, "regularization": 0.065}, 20),
+            "5m": ({"learning_rate": 0.06, "regularization": 0.02}, 6),
         },
         _IMPLICIT: {
-            "ml-1m": ({"learning_rate": 0.005, "regularization": 0.0003}, 100),
-            "5m": ({"learning_rate": 0.01, "regularization": 0.001}, 40),
+            "ml-1m": ({"learning_rate": 0.0025, "regularization": 0.0003}, 160),
+            "5m": ({"learning_rate": 0.01, "regularization": 0.003}, 28),
         },
-        _SPOTLIGHT: {
-            "ml-1m": ({"loss": "bpr", "batch_size": 8192, "learning_rate": 0.01, "l2": 1e-6}, 30),
-            "5m": ({"loss": "bpr", "batch_size": 8192, "learning_rate": 0.01, "l2": 1e-6}, 5),
+        _SMALL: {"ml-1m": ({"learning_rate": 0.001, "l2": 1e-6}, 6)},
+        _MIDDLE: {"ml-1m": ({"learning_rate": 0.003, "l2": 1e-6}, 16)},
+        _LARGE: {
+            "ml-1m": ({"learning_rate": 0.01, "l2": 1e-6}, 30),
+            "5m": ({"learning_rate": 0.01, "l2": 1e-6}, 5),
         },
+        _ADAPTIVE: {"ml-1m": ({"learning_rate": 0.003, "l2": 1e-6}, 16)},
     }
 )
 """The best by data set of what was tried on the held-out pairs, and how many epochs are trained."""
@@ -121,7 +130,15 @@ def contenders(spotlight: Path | None) -> list[Contender]:
         print("Spotlight is left out: name the folder of its source by --spotlight DIR", file=sys.stderr)
     else:
         train = partial(train_spotlight, spotlight)
-        peers.append(Contender(_SPOTLIGHT, train, _GRIDS[_SPOTLIGHT], _SETTINGS[_SPOTLIGHT]))
+        peers += [
+            Contender(
+                name,
+                train,
+                {**{key: (value,) for key, value in fixed.items()}, **_GRIDS[name]},
+                {data: ({**fixed, **setting}, epochs) for data, (setting, epochs) in _SETTINGS[name].items()},
+            )
+            for name, fixed in _SPOTLIGHT.items()
+        ]
     return [*peers, *ours]
 
 
@@ -153,26 +170,23 @@ def compare(data: Data, sides: Sequence[Contender], *, every: int | None, runs: 
             setting, epochs = side.settings[data.name]
             step = every or max(1, epochs // _POINTS)
             curves[side.name].append(side.train(data, setting, epochs=epochs, every=step, threads=threads))
-    print(f"\n{data.name}: {data.fitted.n_pairs:,} pairs, d={DIMENSION}, {threads} threads, medians of {runs} runs")
+    print(f"\n{data.name}: {data.fitted.n_pairs:,} pairs, d={DIMENSION}, {threads} threads, medians of {runs}")
     print(f"on {machine()}\n")
-    peers = [side for side in sides if not side.is_ours]
-    targets = [f"to the best of {side.name} (99%)" for side in peers]
-    print(f"| | M pairs/s | recall@{K}: best | after | " + " | ".join(targets) + " |")
-    print("| --- | ---: | ---: | ---: |" + " ---: |" * len(targets))
+    print(f"| | M pairs/s | recall@{K}: best | after |")
+    print("| --- | ---: | ---: | ---: |")
     for side in sides:
         own = curves[side.name]
-        cells = []
-        for peer in peers:
-            both = [
-                f"{_text(_median_time(own, curves[peer.name], share=share))}"
-                + _share(own, curves[peer.name], share=share, is_ours=side.is_ours)
-                for share in (1.0, _NEARLY)
-            ]
-            cells.append(f"{both[0]} ({both[1]})")
         speed = statistics.median(curve.pairs_per_second for curve in own) / 1e6
         best = statistics.median(curve.best for curve in own)
-        after = _median_time(own, own, share=1.0)
-        print(f"| {side.name} | {speed:.2f} | {best:.4f} | {_text(after)} | " + " | ".join(cells) + " |")
+        print(f"| {side.name} | {speed:.2f} | {best:.4f} | {_text(_median_time(own, own, share=1.0))} |")
+    ours = [side for side in sides if side.is_ours]
+    print("\n| until the best recall of | seconds | " + " | ".join(side.name for side in ours) + " |")
+    print("| --- | ---: |" + " ---: |" * len(ours))
+    for peer in (side for side in sides if not side.is_ours):
+        for share, label in ((1.0, peer.name), (_NEARLY, f"{peer.name}, {_NEARLY:.0%} of it")):
+            theirs = _median_time(curves[peer.name], curves[peer.name], share=share)
+            times = [_median_time(curves[side.name], curves[peer.name], share=share) for side in ours]
+            print(f"| {label} | {_text(theirs)} | " + " | ".join(_beside(time, theirs) for time in times) + " |")
     print()
     for side in sides:
         setting, epochs = side.settings[data.name]
@@ -188,9 +202,8 @@ def _median_time(own: Sequence[Curve], targets: Sequence[Curve], *, share: float
     return statistics.median(reached) if len(reached) == len(times) else None
 
 
-def _share(own: Sequence[Curve], targets: Sequence[Curve], *, share: float, is_ours: bool) -> str:
-    mine, theirs = (_median_time(curves, targets, share=share) for curves in (own, targets))
-    return "" if not is_ours or mine is None or theirs is None else f" = {mine / theirs:.2f} of its time"
+def _beside(ours: float | None, theirs: float | None) -> str:
+    return _text(ours) + ("" if ours is None or theirs is None else f" = {ours / theirs:.2g} ×")
 
 
 def _text(seconds: float | None) -> str:
@@ -217,10 +230,11 @@ def main() -> None:
         sides = [side for side in sides if side.name in arguments.only]
     for name in arguments.data:
         data = Data.load(name)
+        there = [side for side in sides if name in side.settings]
         if arguments.tune:
-            tune(data, sides, epochs=arguments.epochs, every=arguments.every or 5, threads=arguments.threads)
+            tune(data, there, epochs=arguments.epochs, every=arguments.every or 5, threads=arguments.threads)
         else:
-            compare(data, sides, every=arguments.every, runs=arguments.runs, threads=arguments.threads)
+            compare(data, there, every=arguments.every, runs=arguments.runs, threads=arguments.threads)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +19,7 @@ from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.base import Algorithm, Device, Epoch, Factors, Watch
 from factorbox.models.sampled import ADAPTIVE_HINGE, BPR, HINGE, POINTWISE
 from factorbox.models.sampled_blocks import blocks_for
+from support import CONTAINER
 
 ALL = [BPR, HINGE, ADAPTIVE_HINGE, POINTWISE]
 PAIRWISE = [BPR, HINGE, ADAPTIVE_HINGE]
@@ -281,16 +286,86 @@ def test_adaptive_hinge_takes_the_highest_scored_of_its_negatives(device: Device
     assert one.train_loss < many.train_loss
 
 
+@both_ways
 @all_losses
-def test_the_memory_estimate_grows_with_every_dimension(algorithm: Algorithm) -> None:
+def test_the_memory_estimate_grows_with_every_dimension(algorithm: Algorithm, device: Device) -> None:
     config = algorithm.config()
-    sizes = {"users": 1000, "items": 500, "pairs": 20_000}
+    sizes: dict[str, Any] = {"users": 1000, "items": 500, "pairs": 20_000, "device": device}
     base = algorithm.memory(**sizes, config=config)
     assert base >= 4 * 1500 * config.embedding_dim
-    for name in sizes:
+    for name in ("users", "items", "pairs"):
         assert algorithm.memory(**{**sizes, name: sizes[name] * 10}, config=config) > base
     wider = replace(config, embedding_dim=config.embedding_dim * 2)
     assert algorithm.memory(**sizes, config=wider) > base
+
+
+_MEASURE = """
+import json, sys
+from dataclasses import replace
+import numpy as np
+from factorbox.data.ids import Ids
+from factorbox.data.interactions import Interactions
+from factorbox.models import ALGORITHMS
+
+name, device, users, batch_size, d = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+algorithm = ALGORITHMS[name]
+config = replace(algorithm.config(), embedding_dim=d, epochs=1, batch_size=batch_size)
+
+def interactions(users, items, history):
+    rng = np.random.default_rng(0)
+    step = items // history
+    # The last user has every item, so that nothing can be set against those.
+    some = step * np.arange(history, dtype=np.int32) + rng.integers(step, size=(users, history), dtype=np.int32)
+    indices = np.concatenate([some.ravel(), np.arange(items, dtype=np.int32)])
+    return Interactions(
+        user_ids=Ids.from_texts([f"{user:07d}" for user in range(users + 1)]),
+        item_ids=Ids.from_texts([f"{item:07d}" for item in range(items)]),
+        indptr=np.append(history * np.arange(users + 1), len(indices)),
+        item_indices=indices,
+        weights=np.ones(len(indices), dtype=np.float32),
+    )
+
+algorithm.fit(interactions(20, 30, 5), config=config, random_state=0, device=device)
+data = interactions(users, 2000, 50)
+with open("/proc/self/clear_refs", "w") as clear:
+    clear.write("5")  # the peak counts from here
+
+def memory(name):
+    with open("/proc/self/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith(name))
+
+before = memory("VmRSS")
+algorithm.fit(data, config=config, random_state=0, device=device)
+used = memory("VmHWM") - before
+estimate = algorithm.memory(users=data.n_users, items=2000, pairs=data.n_pairs, config=config, device=device)
+print(json.dumps({"used": used, "estimate": estimate}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("name", "device", "sizes"),
+    [
+        ("bpr", "cpu", [60_000, 4096, 2]),
+        ("bpr", "none", [40_000, 4096, 2]),
+        ("adaptive_hinge", "none", [2_000, 1 << 16, 64]),
+    ],
+    ids=["kernels", "pairs of torch", "batches of torch"],
+)
+def test_a_fit_takes_no_more_memory_than_estimated_and_at_least_half(
+    name: str, device: Device, sizes: list[int]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, name, device, *map(str, sizes)],
+        env={**os.environ, "PYTHONPATH": str(CONTAINER)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    measured = json.loads(done.stdout)
+    # What the interpreter holds beside the arrays varies by some megabytes.
+    assert measured["estimate"] / 2 - 20e6 < measured["used"] < measured["estimate"] + 20e6
 
 
 @pytest.mark.parametrize(

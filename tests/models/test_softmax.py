@@ -14,7 +14,7 @@ from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
 from factorbox.models.base import Factors, Watch
 from factorbox.models.softmax import Softmax
-from factorbox.models.softmax_config import ALL_ITEMS_UP_TO, SAMPLED, SoftmaxConfig
+from factorbox.models.softmax_config import ALL_ITEMS_UP_TO, LARGEST_RATE, SAMPLED, SMALLEST_RATE, SoftmaxConfig
 from factorbox.models.softmax_training import Training
 from factorbox.threads import Threads
 from support import clustered_interactions, interactions_from_rows
@@ -176,6 +176,28 @@ def test_the_whole_catalogue_takes_part_where_it_is_small() -> None:
     assert SoftmaxConfig(num_negative_samples=100).drawn(items=101) == 100
     resolved = SOFTMAX.resolved(SoftmaxConfig(), interactions=interactions_from_rows([[0], [1]], n_items=3))
     assert resolved.num_negative_samples == 3 and resolved.drawn(items=3) is None
+
+
+def test_the_learning_rate_is_higher_where_users_and_items_have_fewer_pairs(rng: np.random.Generator) -> None:
+    rates = []
+    for n_items in (200, 55, 2_000):
+        rows = [sorted(int(i) for i in rng.choice(n_items, size=54, replace=False)) for _ in range(1_000)]
+        resolved = SOFTMAX.resolved(SoftmaxConfig(), interactions=interactions_from_rows(rows, n_items=n_items))
+        assert resolved.learning_rate is not None
+        rates.append(resolved.learning_rate)
+    dense, denser, sparse = rates
+    assert SMALLEST_RATE == denser < dense < sparse <= LARGEST_RATE
+    few = interactions_from_rows([[0, 1], [1, 2], [3]], n_items=4)
+    assert SOFTMAX.resolved(SoftmaxConfig(), interactions=few).learning_rate == LARGEST_RATE
+
+
+def test_a_given_learning_rate_is_kept_and_an_open_one_is_that_of_the_rule(rng: np.random.Generator) -> None:
+    interactions = clustered_interactions(rng)
+    assert SOFTMAX.resolved(SoftmaxConfig(learning_rate=0.5), interactions=interactions).learning_rate == 0.5
+    resolved = SOFTMAX.resolved(small(), interactions=interactions)
+    assert SOFTMAX.resolved(resolved, interactions=interactions) == resolved
+    one, other = (SOFTMAX.fit(interactions, config=config, random_state=0) for config in (small(), resolved))
+    assert one.user_factors.tobytes() == other.user_factors.tobytes()
 
 
 def test_a_stop_between_steps_ends_an_epoch_early(rng: np.random.Generator) -> None:

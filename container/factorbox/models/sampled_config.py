@@ -33,7 +33,7 @@ class SampledConfig:
     """Options that the sampled losses share."""
 
     embedding_dim: int = embedding_dim_option(64)
-    epochs: int = epochs_option(60)
+    epochs: int = epochs_option(80)
     regularization: float = _regularization(0.02)
     learning_rate: float = _learning_rate(0.1)
     batch_size: int = option(

@@ -27,13 +27,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
 from factorbox.models.base import Factors
+from factorbox.models.catalogue import sums_over_items
 from factorbox.models.row_system import RowSystem
-from factorbox.threads import Threads
 
 _OFFSET = 0.25
 _LEAST_GAP = 0.1
@@ -43,7 +42,6 @@ _LEAST_REGULARIZATION = 1e-6
 
 _SAMPLED_NUMBERS = 1 << 20
 """Numbers in the vectors of the pairs that means are taken over: 16,384 pairs of dimension 64."""
-_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,7 @@ def row_system(
     """
     c = FoldInConstants(**constants)
     biases = item_biases.astype(np.float64)
-    gram, constant = _over_all_items(item_factors, c.unobserved_target - biases)
+    gram, constant = sums_over_items(item_factors, targets=c.unobserved_target - biases, has_bias=True)
     return RowSystem(
         item_factors=item_factors,
         has_bias=True,
@@ -141,25 +139,3 @@ def row_system(
         frequency_offset=c.frequency_offset,
         regularization_exponent=1.0,
     )
-
-
-def _over_all_items(
-    item_factors: NDArray[np.float32], targets: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return Σ_i x_i x_iᵀ and Σ_i t_i x_i: fixed blocks on one thread, added in their order.  # (m, m) and (m,)."""
-    n_items, d = item_factors.shape
-    m = d + 1
-
-    def of_block(start: int) -> torch.Tensor:
-        h = item_factors[start : start + _BLOCK_ROWS]
-        xt = torch.ones(len(h), m + 1, dtype=torch.float64)  # [x_i, t_i]
-        xt.numpy()[:, :d] = h  # by numpy: torch warns of factors that are mapped from a file to read
-        xt.numpy()[:, m] = targets[start : start + _BLOCK_ROWS]
-        return xt[:, :m].T @ xt  # (m, m + 1)
-
-    total = torch.zeros(m, m + 1, dtype=torch.float64)
-    with Threads(1) as threads:
-        for part in threads.map(of_block, range(0, n_items, _BLOCK_ROWS)):
-            total += part
-    sums = total.numpy()
-    return np.ascontiguousarray(sums[:, :m]), np.ascontiguousarray(sums[:, m])

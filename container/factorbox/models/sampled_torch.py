@@ -21,6 +21,17 @@ from factorbox.models.sampled_negatives import UnseenItems
 from factorbox.models.warm_start import TRAINED_ITEMS, check_start, generator_seed, marks
 
 
+def batches_memory(*, users: int, items: int, pairs: int, config: SampledConfig) -> int:
+    """Estimate the bytes that a `TorchTraining` needs, with a model to start from."""
+    d, batch = config.embedding_dim, min(config.batch_size, max(pairs, 1))
+    tables = 2 * 4 * (users + items) * (d + 3)  # vector and bias, each with its Adagrad state
+    # Most when they are laid out: user, item, keys of the unseen, and a column that comes and goes.
+    per_pair = 8 + 4 + 8 + 20
+    # Vectors of the batch, and their gradients; or those of the candidates, and their products.
+    vectors = max(12, 5 + 2 * config.candidates)
+    return tables + 32 * (users + items) + per_pair * pairs + batch * (4 * d * vectors + 64 * (3 + config.candidates))
+
+
 class TorchTraining:
     """Parameters, data and random numbers of one fit."""
 
@@ -38,12 +49,16 @@ class TorchTraining:
         self._generator = torch.Generator(device).manual_seed(generator_seed(random_state, start=start))
         self._unseen = UnseenItems(interactions, device=device)
 
-        pair_users = np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))
-        self._users = torch.from_numpy(pair_users).to(device)  # (pairs,)
+        # (pairs,)
+        self._users = torch.from_numpy(np.repeat(np.arange(interactions.n_users), np.diff(interactions.indptr))).to(
+            device
+        )
         self._items = torch.tensor(interactions.item_indices, device=device)  # (pairs,)
         usable = self._unseen.usable(self._users)
         if not usable.all():
-            self._users, self._items = self._users[usable], self._items[usable]
+            # One after the other, so that only one of them is there twice.
+            self._users = self._users[usable]
+            self._items = self._items[usable]
 
         self._user_factors = self._initial(interactions.n_users)
         self._item_factors = self._initial(interactions.n_items)

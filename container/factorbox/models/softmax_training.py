@@ -1,13 +1,9 @@
 """One training of `softmax`: its parameters, and the steps that they take.
 
-With q_i = N_u / (exp x̂_ui + N_u) and N_u = Σ_{j∉S_u} exp x̂_uj / π_j, the loss of a pair is −log(1 − q_i), and the
-derivatives of all losses of a user, each weighted by a_u = |S_u|^−½, are
-
-    by x̂_ui, i ∈ S_u:  −a_u q_i;     by x̂_uj, j ∉ S_u:  a_u (exp x̂_uj / π_j / N_u) Σ_{i∈S_u} q_i.
-
-They stand in one matrix G (users of the step, candidates), from which both sides get their gradients by a product. A
-step first works off its users in parts of fixed size and then its candidates in blocks of fixed size, each by one
-thread alone, so nothing depends on the number of threads.
+The derivatives of the losses by all scores stand in one matrix G (users of the step, candidates), from which both sides
+get their gradients by a product (`factorbox.models.softmax_slopes`). A step first works off its users in parts of fixed
+size and then its candidates in blocks of fixed size, each by one thread alone, so nothing depends on the number of
+threads.
 
 For cosines all vectors have the length τ^−½, so that a dot product is a cosine over the temperature. They move along
 the part of their gradient that is tangent to the sphere, and are brought back to it.
@@ -20,13 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import softplus
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
-from factorbox.models.adagrad import Table, sums_name, sums_of
-from factorbox.models.base import Factors, Watch
-from factorbox.models.softmax_config import SoftmaxConfig
+from factorbox.models.adagrad import Table, reproducible, sums_name, sums_of
+from factorbox.models.base import Device, Factors, Watch
+from factorbox.models.epochs import fitted_by_epochs
+from factorbox.models.softmax_config import SoftmaxConfig, rate_of
+from factorbox.models.softmax_slopes import slopes
 from factorbox.models.warm_start import TRAINED_ITEMS, check_start, generator_seed, marks
 from factorbox.threads import Threads
 
@@ -39,14 +36,26 @@ _INITIAL_LENGTH = 0.1
 """Length of an average initial vector where it may have any: small, so that biases, which start at 0, come first."""
 
 
-def step_memory(*, users: int, items: int, pairs: int, config: SoftmaxConfig) -> int:
-    """Estimate the bytes of one step: G and what its parts compute it from, vectors, gradients and indices."""
-    batch = min(config.batch_size, users)
-    of_batch = math.ceil(pairs / max(users, 1)) * batch
-    drawn = config.drawn(items=items)
-    candidates = items if drawn is None else min(items, of_batch + drawn)
-    matrices = 3 * 4 * batch * candidates
-    return matrices + 4 * 4 * config.embedding_dim * (batch + candidates) + 64 * of_batch
+def fit(
+    interactions: Interactions,
+    *,
+    config: SoftmaxConfig,
+    random_state: int,
+    threads: int,
+    device: Device,
+    watch: Watch,
+    start: Factors | None,
+) -> Factors:
+    """Fit a model; see `factorbox.models.softmax.Softmax.fit`."""
+    place = torch.device("cuda" if device == "cuda" else "cpu")
+    # One thread here: all products are of the pool's threads, block by block.
+    with reproducible(1, place), torch.inference_mode(), Threads(threads) as pool:
+        training = Training(interactions, config=config, random_state=random_state, device=place, pool=pool)
+        if start is not None:
+            training.resume(start, algorithm="softmax")
+        return fitted_by_epochs(
+            lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch, start=start
+        )
 
 
 class Candidates(NamedTuple):
@@ -90,6 +99,7 @@ class Training:
                 "every user has interacted with every item, so there are no negatives to learn from: "
                 "train with algorithm=als, or give data in which users have chosen"
             )
+        self._learning_rate = rate_of(config, interactions=interactions)
         self._learners = torch.from_numpy(learners).to(device)
         self._starts = torch.tensor(interactions.indptr[:-1]).to(device)  # (users,)
         self._counts = torch.tensor(counts).to(device)  # (users,)
@@ -176,7 +186,7 @@ class Training:
             with torch.inference_mode():
                 at = (rows[pairs] - first) * len(h) + candidates.columns[pairs]
                 x = torch.mm(w[own], h.T, out=G[own]).add_(b)
-                losses = _slopes(x, rows=rows[pairs] - first, at=at, a=a[own], weights=candidates.weights)
+                losses = slopes(x, rows=rows[pairs] - first, at=at, a=a[own], weights=candidates.weights)
                 gradients = torch.mm(G[own], h)
                 penalties = config.regularization * a[own] * counts[own]
                 self._move(self._user_vectors, u[own], w[own], gradients, penalties=penalties)
@@ -235,7 +245,7 @@ class Training:
         """Return the step of row-wise Adagrad (`factorbox.models.adagrad`) in distinct rows.  # (rows, d)."""
         squares = table.squares.index_select(0, rows).add_((g * g).mean(dim=1))
         table.squares.index_copy_(0, rows, squares)
-        rates = self._config.learning_rate / squares.sqrt().clamp_min(torch.finfo(squares.dtype).tiny)
+        rates = self._learning_rate / squares.sqrt().clamp_min(torch.finfo(squares.dtype).tiny)
         return rates[:, None] * g
 
     def _on_sphere(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -245,7 +255,7 @@ class Training:
 
     def _diverged(self, what: str) -> AlgorithmError:
         return AlgorithmError(
-            f"{what} is no longer finite: lower learning_rate (now {self._config.learning_rate:g}), or raise"
+            f"{what} is no longer finite: lower learning_rate (now {self._learning_rate:g}), or raise"
             f" temperature (now {self._config.temperature:g}), regularization (now {self._config.regularization:g}) or"
             f" batch_size (now {self._config.batch_size})"
         )
@@ -265,41 +275,3 @@ class Training:
             train_loss=train_loss,
             state=sums_of(self._tables) | {TRAINED_ITEMS: self._has_pairs},
         )
-
-
-def _slopes(
-    x: torch.Tensor,
-    *,
-    rows: torch.Tensor,
-    at: torch.Tensor,
-    a: torch.Tensor,
-    weights: torch.Tensor | None,
-) -> torch.Tensor:
-    """Turn x̂ of some users into their rows of G, in place, and return the loss of each of their pairs.
-
-    Parameters
-    ----------
-    x
-        x̂, (users, candidates).
-    rows, at
-        int64, (pairs,): the user of each pair, and its place in `x`, read row by row.
-    a
-        Weight of each user, (users,).
-    weights
-        1 / π, (candidates,), or None for 1.
-    """
-    flat = x.view(-1)
-    x_pairs = flat.index_select(0, at)
-    flat.index_fill_(0, at, -torch.inf)
-    # The highest negative: exp x̂ of the others is then at most 1, and their sum at least 1.
-    highest = x.amax(dim=1, keepdim=True).clamp_min_(torch.finfo(x.dtype).min)
-    x.sub_(highest).exp_()
-    if weights is not None:
-        x.mul_(weights)
-    N = x.sum(dim=1).clamp_min_(torch.finfo(x.dtype).tiny)
-    odds = (N.log() + highest[:, 0]).index_select(0, rows) - x_pairs  # log (N_u / exp x̂_ui)
-    of_pairs = a.index_select(0, rows).mul_(torch.sigmoid(odds))  # a_u q_i
-    sums = torch.zeros_like(N).index_add_(0, rows, of_pairs)
-    x.mul_((sums / N)[:, None])
-    flat.index_copy_(0, at, -of_pairs)
-    return softplus(odds)
