@@ -11,7 +11,7 @@ import pytest
 from factorbox.data.interactions import Interactions
 from factorbox.models.base import Factors
 from factorbox.models.explicit_config import ExplicitConfig
-from factorbox.models.rating_losses import LOSSES
+from factorbox.models.rating_slopes import LOSSES
 from support import interactions_from_rows
 
 every_loss = pytest.mark.parametrize("loss", LOSSES)

@@ -11,7 +11,7 @@ import factorbox
 
 PACKAGE = Path(factorbox.__path__[0])
 
-GROUND = {"errors", "options", "threads", "writing", "kernels", "__init__"}
+GROUND = {"absent", "errors", "options", "threads", "writing", "kernels", "__init__"}
 """What stands on nothing of the package but one another."""
 
 FLOORS: list[set[str]] = [
@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"models"},
     {"recommend"},
     {"evaluation"},
-    {"model_files", "manifest", "mean_user", "training_record", "artifact", "arguments", "frames"},
+    {"tensor_files", "model_files", "manifest", "mean_user", "training_record", "artifact", "arguments", "frames"},
     {"recommender", "loading", "repacking"},
     {"report"},
     {"training", "serving"},

@@ -66,11 +66,11 @@ from factorbox.model_files import (
     row_columns,
     verify_all,
     write_arrow,
-    write_tensors,
     write_texts,
 )
 from factorbox.models.base import Factors, ItemSide
 from factorbox.recommend.lists import starts_of, united
+from factorbox.tensor_files import write_tensors
 from factorbox.training_record import recorded
 from factorbox.writing import disk_errors
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from factorbox.data.rows import Rows
 from factorbox.errors import PlatformError
+from factorbox.tensor_files import TensorFileError, map_file
 
 FACTORS = "factors.safetensors"
 LAYERS = "layers.safetensors"
@@ -43,13 +41,8 @@ _ARROW_TYPES = MappingProxyType(
 )
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write arrays as safetensors."""
-    save_file({name: torch.from_numpy(array).contiguous() for name, array in tensors.items()}, path)
-
-
 def map_tensors(path: Path, shapes: Mapping[str, list[int]]) -> dict[str, NDArray[np.float32]]:
-    """Map float32 tensors of known shapes; torch's loader maps where numpy's copies.
+    """Map float32 arrays of known shapes.
 
     Raises
     ------
@@ -57,16 +50,17 @@ def map_tensors(path: Path, shapes: Mapping[str, list[int]]) -> dict[str, NDArra
         Where the file holds anything else.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            if set(file.keys()) != set(shapes):
-                raise damaged(path, f"it holds {sorted(file.keys())}, and {sorted(shapes)} were expected")
-            tensors = {name: file.get_tensor(name) for name in shapes}
-    except SafetensorError as error:
+        tensors = map_file(path)
+    except TensorFileError as error:
         raise damaged(path, str(error)) from None
+    except OSError as error:
+        raise PlatformError(f"cannot read {path}: {error.strerror}") from None
+    if tensors.keys() != shapes.keys():
+        raise damaged(path, f"it holds {sorted(tensors)}, and {sorted(shapes)} were expected")
     for name, shape in shapes.items():
-        if tensors[name].dtype != torch.float32 or list(tensors[name].shape) != shape:
-            raise damaged(path, f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}, not float32 {shape}")
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+        if list(tensors[name].shape) != shape:
+            raise damaged(path, f"{name} has the shape {list(tensors[name].shape)}, not {shape}")
+    return {name: tensors[name] for name in shapes}
 
 
 def write_arrow(path: Path, columns: Mapping[str, pa.Array]) -> None:

@@ -12,13 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-_IMPORTS = ("numpy", "pyarrow.compute", "numba", "flask", "gunicorn.arbiter", "torch", "factorbox.serving.server")
+from factorbox.absent import refuse_imports
+
+_IMPORTS = ("numpy", "pyarrow.compute", "numba", "flask", "gunicorn.arbiter", "factorbox.serving.server")
 """In this order: the time of each is without those before it."""
 
 
 def main() -> None:
     """Go through the parts and print their seconds."""
     folder = Path(sys.argv[1])
+    refuse_imports("pandas", "scipy")
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
 

@@ -19,7 +19,8 @@ from factorbox.models.explicit import EXPLICIT
 from factorbox.models.explicit_config import ExplicitConfig
 from factorbox.models.explicit_rows import solve_rows
 from factorbox.models.explicit_training import Training
-from factorbox.models.rating_losses import LOSSES, global_mean
+from factorbox.models.rating_losses import global_mean
+from factorbox.models.rating_slopes import LOSSES
 from support import interactions_from_rows
 
 

@@ -13,7 +13,7 @@ from explicit_support import cells, every_loss, predicted, rated, ratings_for, s
 from factorbox.models.base import ItemSide
 from factorbox.models.explicit import EXPLICIT
 from factorbox.models.explicit_rows import solve_rows
-from factorbox.models.rating_losses import LOSSES
+from factorbox.models.rating_slopes import LOSSES
 from factorbox.recommend.fold_in import fold_in
 from support import interactions_from_rows
 

@@ -205,7 +205,7 @@ def test_one_item_of_a_cluster_is_enough_to_be_folded_into_it(algorithm: Algorit
 
 @every_algorithm
 def test_memory_grows_with_every_size(algorithm: Algorithm) -> None:
-    sizes = {"users": 1000, "items": 500, "pairs": 20_000}
+    sizes: dict[str, Any] = {"users": 1000, "items": 500, "pairs": 20_000}
     config = algorithm.config()
     base = algorithm.memory(**sizes, config=config)
     assert base > 4 * config.embedding_dim * (sizes["users"] + sizes["items"])

@@ -34,7 +34,7 @@ def test_a_job_without_hyperparameters_says_how_good_its_model_is(tmp_path: Path
         assert manifest["metrics"][f"validation:{name}"] == estimate["value"]
     assert record["metrics"]["ndcg@10"]["low"] > record["baseline"]["ndcg@10"]["high"]
     assert [point["epoch"] for point in manifest["learning_curve"]] == list(range(1, 21))
-    assert manifest["counts"]["pairs"] == 1200 and manifest["counts"]["epochs"] == 23
+    assert manifest["counts"]["pairs"] == 1200 and manifest["counts"]["epochs"] == 25
     assert (base / "output/data/report.html").read_text().startswith("<!doctype html>")
     report = json.loads((base / "output/data/report.json").read_text())
     assert "error" not in json.dumps(report["quality"])

@@ -1,4 +1,8 @@
-"""The algorithms: one file each, one protocol (`factorbox.models.base`), kernels beside them."""
+"""The algorithms: one file each, one protocol (`factorbox.models.base`), kernels beside them.
+
+The file of an algorithm has what a server needs of it. What trains needs torch, which takes longer to import than all
+else together, so the methods that train import that when they are called.
+"""
 
 from __future__ import annotations
 

@@ -285,6 +285,6 @@ class Algorithm(Protocol):
         """
         ...
 
-    def memory(self, *, users: int, items: int, pairs: int, config: Any) -> int:
-        """Estimate the bytes that `fit` needs beside the interactions themselves."""
+    def memory(self, *, users: int, items: int, pairs: int, config: Any, device: Device = "cpu") -> int:
+        """Estimate the bytes that `fit` on a device needs beside the interactions themselves."""
         ...

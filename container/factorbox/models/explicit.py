@@ -28,11 +28,9 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
-import torch
 
 from factorbox.data.feedback import COUNTS, RATINGS, Feedback
 from factorbox.data.interactions import Interactions
-from factorbox.models.adagrad import reproducible
 from factorbox.models.base import (
     Device,
     Factors,
@@ -40,11 +38,8 @@ from factorbox.models.base import (
     Link,
     Watch,
 )
-from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.explicit_config import ExplicitConfig
-from factorbox.models.explicit_rows import rows_memory, solve_rows
-from factorbox.models.explicit_training import Training, frequency_offset
-from factorbox.models.rating_losses import LOSSES, check_ratings
+from factorbox.models.rating_losses import LINKS, check_ratings
 from factorbox.models.row_system import RatingLoss, RowSystem
 
 
@@ -64,7 +59,7 @@ class ExplicitFactorization:
 
     def link(self, config: ExplicitConfig) -> Link:
         """Return what makes a rating, a probability or an expected count of x̂."""
-        return LOSSES[config.loss].link
+        return LINKS[config.loss]
 
     def resolved(self, config: ExplicitConfig, *, interactions: Interactions) -> ExplicitConfig:
         """Fill in the epochs, and check that labels can be made of the ratings.
@@ -98,16 +93,17 @@ class ExplicitFactorization:
             Where the loss or a factor stops being finite, or the start does not fit.
         """
         config = self.resolved(config, interactions=interactions)
-        place = torch.device("cuda" if device == "cuda" else "cpu")
-        with reproducible(threads, place), torch.inference_mode():
-            training = Training(interactions, config=config, random_state=random_state, device=place, start=start)
-            factors = fitted_by_epochs(
-                lambda epoch, watch: training.sweep(epoch, watch=watch),
-                training.factors,
-                epochs=config.planned_epochs,
-                watch=watch,
-                start=start,
-            )
+        from factorbox.models import explicit_training  # needs torch
+
+        factors = explicit_training.fit(
+            interactions,
+            config=config,
+            random_state=random_state,
+            threads=threads,
+            device=device,
+            watch=watch,
+            start=start,
+        )
         return self.finished(factors, interactions=interactions, config=config, threads=threads)
 
     def finished(
@@ -120,6 +116,8 @@ class ExplicitFactorization:
         device: Device = "cpu",
     ) -> Factors:
         """Solve for the users exactly."""
+        from factorbox.models.explicit_rows import solve_rows  # needs torch
+
         system = self.row_system(config, snapshot.item_side)
         users, biases = solve_rows(system, interactions.by_user(), threads=threads)
         return replace(snapshot, user_factors=users, user_biases=biases)
@@ -142,15 +140,17 @@ class ExplicitFactorization:
             offsets=offsets,
             alpha=None,
             regularization=config.regularization,
-            frequency_offset=frequency_offset(config),
+            frequency_offset=config.frequency_offset,
             regularization_exponent=1.0,
             ratings=True,
             loss=cast(RatingLoss, config.loss),
             like_above=config.like_above,
         )
 
-    def memory(self, *, users: int, items: int, pairs: int, config: ExplicitConfig) -> int:
+    def memory(self, *, users: int, items: int, pairs: int, config: ExplicitConfig, device: Device = "cpu") -> int:
         """Estimate the bytes that `fit` needs beside the interactions themselves."""
+        from factorbox.models.explicit_rows import rows_memory  # needs torch
+
         d = config.embedding_dim
         tables = 4 * (users + items) * (d + 4)  # vector and bias, each with its Adagrad state, and the penalty
         tables += 4 * (users + items) * (d + 3)  # those of a start

@@ -18,6 +18,9 @@ from factorbox.options import check_ranges, option
 DEFAULT_EPOCHS = 20
 """Epochs at a constant learning rate."""
 
+_FREQUENCY_OFFSET = 50.0
+"""n₀, chosen by measurement like the defaults."""
+
 _MOST_EPOCHS = 100_000
 _STAGE = re.compile(r"\s*(?P<rate>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)\s*([x×]\s*(?P<epochs>\d{1,9})\s*)?", re.ASCII)
 
@@ -135,3 +138,8 @@ class ExplicitConfig:
     def planned_epochs(self) -> int:
         """Epochs, those of the schedule or the default where they are not given."""
         return self.epochs or self.schedule.epochs or DEFAULT_EPOCHS
+
+    @property
+    def frequency_offset(self) -> float:
+        """n₀; 0 without biases, where there is no mean for a row to shrink to."""
+        return _FREQUENCY_OFFSET if self.biases else 0.0

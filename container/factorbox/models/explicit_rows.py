@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from factorbox.data.rows import Rows
 from factorbox.errors import AlgorithmError
-from factorbox.models.rating_losses import LOSSES, fitted_values
+from factorbox.models.rating_losses import fitted_values
+from factorbox.models.rating_slopes import LOSSES
 from factorbox.models.row_system import RowSystem
 from factorbox.threads import Threads
 

@@ -10,26 +10,43 @@ from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
-from factorbox.models.adagrad import Table, Touched, sums_name, sums_of
-from factorbox.models.base import Factors, Watch
+from factorbox.models.adagrad import Table, Touched, reproducible, sums_name, sums_of
+from factorbox.models.base import Device, Factors, Watch
+from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.explicit_config import ExplicitConfig
-from factorbox.models.rating_losses import LOSSES, Target
+from factorbox.models.rating_losses import Target
+from factorbox.models.rating_slopes import LOSSES
 from factorbox.models.row_system import frequency_penalties
 from factorbox.models.warm_start import check_start, generator_seed
 
 _INITIAL_SCALE = 0.1
 """Length of an average initial vector: small, so that biases, which start at 0, are learned first."""
 
-_FREQUENCY_OFFSET = 50.0
-"""n₀, chosen by measurement like the defaults; 0 without biases, where there is no mean for a row to shrink to."""
-
 _LARGEST_PENALTY = 1e18
 """What a rating pays at most in training: float32 holds the square."""
 
 
-def frequency_offset(config: ExplicitConfig) -> float:
-    """Return n₀."""
-    return _FREQUENCY_OFFSET if config.biases else 0.0
+def fit(
+    interactions: Interactions,
+    *,
+    config: ExplicitConfig,
+    random_state: int,
+    threads: int,
+    device: Device,
+    watch: Watch,
+    start: Factors | None,
+) -> Factors:
+    """Fit a model but for the last half-sweep; see `factorbox.models.explicit.ExplicitFactorization.fit`."""
+    place = torch.device("cuda" if device == "cuda" else "cpu")
+    with reproducible(threads, place), torch.inference_mode():
+        training = Training(interactions, config=config, random_state=random_state, device=place, start=start)
+        return fitted_by_epochs(
+            lambda epoch, watch: training.sweep(epoch, watch=watch),
+            training.factors,
+            epochs=config.planned_epochs,
+            watch=watch,
+            start=start,
+        )
 
 
 class Training:
@@ -93,7 +110,7 @@ class Training:
     def _penalties(self, counts: NDArray[np.int64]) -> torch.Tensor:
         """Return what each rating of a row pays: λ (|S| + n₀) / |S|.  # (rows, 1)."""
         whole = frequency_penalties(
-            counts, offset=frequency_offset(self._config), regularization=self._config.regularization, exponent=1.0
+            counts, offset=self._config.frequency_offset, regularization=self._config.regularization, exponent=1.0
         )
         each = np.minimum(whole / np.maximum(counts, 1), _LARGEST_PENALTY)
         return torch.from_numpy(each.astype(np.float32)).to(self._device)[:, None]

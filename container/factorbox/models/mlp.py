@@ -22,11 +22,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from factorbox.data.feedback import COUNTS, PAIRS, RATINGS, Feedback
 from factorbox.data.interactions import Interactions
-from factorbox.models.adagrad import reproducible
 from factorbox.models.base import (
     Device,
     Factors,
@@ -34,12 +31,9 @@ from factorbox.models.base import (
     Link,
     Watch,
 )
-from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.mlp_config import MLPConfig
-from factorbox.models.mlp_training import PART, Training
 from factorbox.models.network import NetworkProblem
-from factorbox.models.rating_losses import LOSSES, check_ratings
-from factorbox.threads import Threads
+from factorbox.models.rating_losses import LINKS, check_ratings
 
 
 class MLP:
@@ -58,7 +52,7 @@ class MLP:
 
     def link(self, config: MLPConfig) -> Link:
         """Return what makes a rating, a probability or an expected count of x̂."""
-        return "identity" if config.loss == "pointwise" else LOSSES[config.loss].link
+        return "identity" if config.loss == "pointwise" else LINKS[config.loss]
 
     def resolved(self, config: MLPConfig, *, interactions: Interactions) -> MLPConfig:
         """Return the configuration as it is: no default depends on the data.
@@ -93,14 +87,17 @@ class MLP:
             Where the loss or a weight stops being finite, or the start does not fit.
         """
         config = self.resolved(config, interactions=interactions)
-        place = torch.device("cuda" if device == "cuda" else "cpu")
-        with reproducible(1, place), torch.inference_mode(), Threads(threads) as pool:
-            training = Training(
-                interactions, config=config, random_state=random_state, device=place, pool=pool, start=start
-            )
-            return fitted_by_epochs(
-                lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch, start=start
-            )
+        from factorbox.models import mlp_training  # needs torch
+
+        return mlp_training.fit(
+            interactions,
+            config=config,
+            random_state=random_state,
+            threads=threads,
+            device=device,
+            watch=watch,
+            start=start,
+        )
 
     def finished(
         self,
@@ -129,8 +126,10 @@ class MLP:
             num_negative_samples=config.negatives,
         )
 
-    def memory(self, *, users: int, items: int, pairs: int, config: MLPConfig) -> int:
+    def memory(self, *, users: int, items: int, pairs: int, config: MLPConfig, device: Device = "cpu") -> int:
         """Estimate the bytes that `fit` needs beside the interactions themselves."""
+        from factorbox.models.mlp_training import PART  # needs torch
+
         d, sizes = config.embedding_dim, config.sizes
         tables = 2 * 3 * 4 * (users + items) * d  # with both moments of Adam; and those of a start
         handed_out = (4 + 4 + 8) * (users + items) * sizes[0]

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError
-from factorbox.models.adagrad import Touched
+from factorbox.models.adagrad import Touched, reproducible
 from factorbox.models.adam import AdamTable
-from factorbox.models.base import Factors, Watch
+from factorbox.models.base import Device, Factors, Watch
+from factorbox.models.epochs import fitted_by_epochs
 from factorbox.models.mlp_config import MLPConfig
 from factorbox.models.mlp_network import Gradients, Network
-from factorbox.models.rating_losses import LOSSES, Target
+from factorbox.models.rating_losses import Target
+from factorbox.models.rating_slopes import LOSSES
 from factorbox.models.sampled_negatives import UnseenItems
 from factorbox.models.warm_start import TRAINED_ITEMS, check_start, generator_seed, marks
 from factorbox.threads import Threads
@@ -37,6 +39,27 @@ _LEAST_NOISE = 0.01
 
 _STEPS = "steps"
 """Name in `Factors.state` of the number of steps of Adam."""
+
+
+def fit(
+    interactions: Interactions,
+    *,
+    config: MLPConfig,
+    random_state: int,
+    threads: int,
+    device: Device,
+    watch: Watch,
+    start: Factors | None,
+) -> Factors:
+    """Fit a model; see `factorbox.models.mlp.MLP.fit`."""
+    place = torch.device("cuda" if device == "cuda" else "cpu")
+    with reproducible(1, place), torch.inference_mode(), Threads(threads) as pool:
+        training = Training(
+            interactions, config=config, random_state=random_state, device=place, pool=pool, start=start
+        )
+        return fitted_by_epochs(
+            lambda _, watch: training.sweep(watch), training.factors, epochs=config.epochs, watch=watch, start=start
+        )
 
 
 class Training:

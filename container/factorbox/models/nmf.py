@@ -12,36 +12,26 @@ and Phan 2009). X W and X H cost what the entries do, so no dense matrix is ever
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from factorbox.data.feedback import CELLS, Feedback
 from factorbox.data.interactions import Interactions
 from factorbox.errors import AlgorithmError, UserError
-from factorbox.models.als_sweeps import gram_matrix
 from factorbox.models.base import (
     Device,
-    Epoch,
     Factors,
     ItemSide,
     Link,
     Watch,
     embedding_dim_option,
     epochs_option,
-    listed_value,
 )
-from factorbox.models.nmf_init import FIRST_VIOLATION, starting_sides
-from factorbox.models.nmf_sweeps import KernelSweeps, Problem, Side, Sweeps
-from factorbox.models.nmf_torch import TorchSweeps
+from factorbox.models.catalogue import sums_over_items
 from factorbox.models.row_system import RowSystem
-from factorbox.models.truncated_svd import projected
 from factorbox.options import check_ranges, option
-from factorbox.threads import Threads
 
 _NOISE_SHARE = 0.8
 _NOISE_SHARE_OBSERVED = 0.15
@@ -134,62 +124,18 @@ class NMF:
         With a start, `tol` is a share of the first violation of the training that began from nothing.
         """
         config = self.resolved(config, interactions=interactions)
-        cells = _cells(interactions, config=config)
-        users, items = starting_sides(
+        from factorbox.models import nmf_training  # needs torch
+
+        return nmf_training.fit(
             interactions,
-            dimension=config.embedding_dim,
-            init=config.init,
-            mean=float(interactions.weights.sum(dtype=np.float64)) / cells,
-            rng=np.random.default_rng(random_state),
+            config=config,
+            row_system=partial(self.row_system, config),
+            random_state=random_state,
             threads=threads,
+            device=device,
+            watch=watch,
             start=start,
         )
-        constants = {"listed_value": listed_value(interactions.weights)}
-        completed, train_loss, first_violation, converged = 0, math.nan, math.nan, False
-        metrics: Mapping[str, float] = {}
-        if start is not None:
-            completed, train_loss, metrics = start.epochs, start.train_loss, start.metrics
-            first_violation = float(start.state[FIRST_VIOLATION][0])
-
-        def model() -> Factors:
-            known_violation = min(first_violation, float(np.finfo(np.float32).max))
-            return Factors(
-                user_factors=_single(users.factors),
-                item_factors=_single(items.factors),
-                user_biases=np.zeros(interactions.n_users, dtype=np.float32),
-                item_biases=np.zeros(interactions.n_items, dtype=np.float32),
-                epochs=completed,
-                train_loss=train_loss,
-                fold_in=constants,
-                converged=converged,
-                metrics=metrics,
-                state={FIRST_VIOLATION: np.array([known_violation], dtype=np.float32)},
-            )
-
-        with _sweeps(config, threads=threads, device=device) as sweeps:
-            for number in range(completed + 1, completed + config.epochs + 1):
-                started = time.perf_counter()
-                should_stop = watch.should_stop if completed else _never
-                of_users = sweeps.update(users, fixed=items, should_stop=should_stop)
-                of_items = sweeps.update(items, fixed=users, should_stop=should_stop)
-                if should_stop():
-                    break
-                violation = of_users.violation + of_items.violation
-                squared_error = max(of_items.squared_error, 0.0)
-                completed, train_loss = number, squared_error / cells
-                if not (math.isfinite(train_loss) and math.isfinite(violation)):
-                    raise AlgorithmError(
-                        f"the loss of nmf became {train_loss} in epoch {number}: lower regularization"
-                        f" (now {config.regularization:g}), or scale very large ratings down"
-                    )
-                if number == 1:
-                    first_violation = violation
-                metrics = {"violation": violation, "reconstruction_error": math.sqrt(squared_error)}
-                converged = violation <= config.tol * first_violation
-                watch.on_epoch(Epoch(number, train_loss, time.perf_counter() - started, model, metrics))
-                if converged:
-                    break
-            return self._solved(model(), users=users, sweeps=sweeps, config=config)
 
     def finished(
         self,
@@ -201,14 +147,16 @@ class NMF:
         device: Device = "cpu",
     ) -> Factors:
         """Solve for the users exactly, as the end of `fit` does."""
-        users = Side(rows=interactions.by_user(), factors=snapshot.user_factors.astype(np.float64))
-        with _sweeps(config, threads=threads, device=device) as sweeps:
-            return self._solved(snapshot, users=users, sweeps=sweeps, config=config)
+        from factorbox.models import nmf_training  # needs torch
 
-    def _solved(self, model: Factors, *, users: Side, sweeps: Sweeps, config: NMFConfig) -> Factors:
-        user_factors, squared_error = sweeps.solve(users, system=self.row_system(config, model.item_side))
-        metrics = {**model.metrics, "reconstruction_error": math.sqrt(squared_error)}
-        return replace(model, user_factors=user_factors, metrics=metrics)
+        return nmf_training.finished(
+            snapshot,
+            interactions=interactions,
+            config=config,
+            row_system=partial(self.row_system, config),
+            threads=threads,
+            device=device,
+        )
 
     def continuation(self, config: NMFConfig, *, epochs: int) -> NMFConfig:
         """Return the same but for the number of epochs."""
@@ -222,13 +170,12 @@ class NMF:
         AlgorithmError
             Where the configuration is not the resolved one: it has no λ.
         """
-        regularization = _given_regularization(config)
+        regularization = given_regularization(config)
         n_items, d = items.item_factors.shape
         if config.observed_only:
             gram = np.zeros((d, d))
         else:
-            with Threads(1) as threads:
-                gram = gram_matrix(items.item_factors, torch.float64, threads=threads).numpy()
+            gram, _ = sums_over_items(items.item_factors, targets=np.zeros(n_items), has_bias=False)
         return RowSystem(
             item_factors=items.item_factors,
             has_bias=False,
@@ -246,8 +193,10 @@ class NMF:
             non_negative=True,
         )
 
-    def memory(self, *, users: int, items: int, pairs: int, config: NMFConfig) -> int:
+    def memory(self, *, users: int, items: int, pairs: int, config: NMFConfig, device: Device = "cpu") -> int:
         """Bytes of factors, their copies and a start's, of the iterated directions, and of the entries by item."""
+        from factorbox.models.truncated_svd import projected  # needs torch
+
         d = config.embedding_dim
         directions = 8 * projected(d) * (max(users, items) + 4 * min(users, items))
         factors = (2 * 8 + 2 * 4) * d * (users + items)
@@ -271,27 +220,14 @@ def _regularization(config: NMFConfig, *, interactions: Interactions) -> float:
     return mean * min(share * noise, n / math.sqrt(n_users * n_items) / 4)
 
 
-def _given_regularization(config: NMFConfig) -> float:
+def given_regularization(config: NMFConfig) -> float:
+    """Return λ of a resolved configuration.
+
+    Raises
+    ------
+    AlgorithmError
+        Where it has none.
+    """
     if config.regularization is None:
         raise AlgorithmError("nmf folds users in by the resolved configuration, and this one has no regularization")
     return config.regularization
-
-
-def _cells(interactions: Interactions, *, config: NMFConfig) -> int:
-    """How many cells count."""
-    return interactions.n_pairs if config.observed_only else interactions.n_users * interactions.n_items
-
-
-def _single(factors: NDArray[np.float64]) -> NDArray[np.float32]:
-    return torch.from_numpy(factors).float().numpy()
-
-
-def _sweeps(config: NMFConfig, *, threads: int, device: Device) -> Sweeps:
-    problem = Problem(regularization=_given_regularization(config), observed_only=config.observed_only)
-    if device == "cpu":
-        return KernelSweeps(problem, threads=threads)
-    return TorchSweeps(problem, device="cpu" if device == "none" else "cuda")
-
-
-def _never() -> bool:
-    return False

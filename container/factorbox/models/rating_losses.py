@@ -1,74 +1,28 @@
-"""The losses of ratings: value and derivatives for a prediction x̂ and what it is to be.
+"""The losses of ratings: what they take, and what a prediction x̂ is to be.
 
 All three are negative log likelihoods of a generalized linear model, up to constants, with its canonical link: the
 normal, the Bernoulli and the Poisson distribution (McCullagh and Nelder 1989, "Generalized Linear Models", chapter 2).
-The first derivative is therefore always the mean less the value.
+Their values and derivatives are in `factorbox.models.rating_slopes`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import softplus
 
 from factorbox.data.interactions import Interactions
 from factorbox.errors import UserError
 from factorbox.models.base import Link, listed_value
 from factorbox.options import option
 
-_BLOCK = 1 << 14
-"""Scores in one call: see `factorbox.models.sampled_losses.in_blocks`."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """One loss of ratings.
-
-    Attributes
-    ----------
-    link
-        Turns x̂ into the mean.
-    value
-        Loss of predictions x̂ and values y, (samples,) each.
-    mean
-        The mean for x̂; the derivative of the loss by x̂ is the mean less y.
-    curvature
-        The second derivative of the loss, given the mean.
-    """
-
-    link: Link
-    value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    mean: Callable[[torch.Tensor], torch.Tensor]
-    curvature: Callable[[torch.Tensor], torch.Tensor]
-
-    def in_blocks(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return loss and slope of many predictions, in blocks of fixed size: the same for any number of threads."""
-        blocks = [
-            (self.value(x_block, y_block), self.mean(x_block) - y_block)
-            for x_block, y_block in zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True)
-        ]
-        values, slopes = zip(*blocks, strict=True)
-        return torch.cat(values), torch.cat(slopes)
-
-
-LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {
-        # ½ (x̂ − y)².
-        "squared": Loss("identity", lambda x, y: 0.5 * (x - y).square(), torch.clone, torch.ones_like),
-        # −y log σ(x̂) − (1 − y) log(1 − σ(x̂)).
-        "logistic": Loss("sigmoid", lambda x, y: softplus(x) - y * x, torch.sigmoid, lambda mean: mean * (1 - mean)),
-        # exp(x̂) − y x̂.
-        "poisson": Loss("exp", lambda x, y: torch.exp(x) - y * x, torch.exp, torch.clone),
-    }
-)
-"""Each of `factorbox.models.row_system.RatingLoss` by its name."""
+LINKS: Mapping[str, Link] = MappingProxyType({"squared": "identity", "logistic": "sigmoid", "poisson": "exp"})
+"""What turns x̂ into the mean, for each loss by its name."""
 
 
 def like_above_option() -> Any:

@@ -94,7 +94,7 @@ def prepare(paths: Paths) -> Prepared:
     outside = None
     if validation_channel is not None:
         outside = _read_validation(validation_channel, job, interactions, threads=threads)
-    _check_memory(job, interactions)
+    _check_memory(job, interactions, device=device)
     return Prepared(_resolved(job, interactions), interactions, activity, items, outside, threads, device)
 
 
@@ -263,7 +263,7 @@ def _resolved(job: Job, interactions: Interactions) -> Job:
     return resolved
 
 
-def _check_memory(job: Job, interactions: Interactions) -> None:
+def _check_memory(job: Job, interactions: Interactions, *, device: Device) -> None:
     """Refuse a job that cannot fit, and name the largest dimension that would."""
     limit, used = memory_limit(), memory_in_use()
     users, items, pairs = interactions.n_users, interactions.n_items, interactions.n_pairs
@@ -281,7 +281,7 @@ def _check_memory(job: Job, interactions: Interactions) -> None:
 
     def needed(dimension: int) -> int:
         config = replace(job.config, embedding_dim=dimension)
-        training = job.algorithm.memory(users=users, items=items, pairs=pairs, config=config)
+        training = job.algorithm.memory(users=users, items=items, pairs=pairs, config=config, device=device)
         return used + held_out + beside * 4 * (dimension + 1) * (users + items) + training
 
     dimension = job.config.embedding_dim
