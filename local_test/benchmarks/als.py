@@ -182,9 +182,8 @@ def main() -> None:
     torch.set_num_threads(1)
     missing = [name for name in (IMPLICIT, IRSPACK) if importlib.util.find_spec(name) is None]
     if missing:
-        print(
-            f"{' and '.join(missing)} left out: pip install -r local_test/benchmarks/requirements.txt", file=sys.stderr
-        )
+        wanted = "-r tests/requirements.txt -r local_test/benchmarks/requirements.txt"
+        print(f"{' and '.join(missing)} left out: pip install {wanted}", file=sys.stderr)
     size = dict(dimension=arguments.dimension, epochs=arguments.epochs, threads=arguments.threads)
     if arguments.choose:
         print(choose(arguments.shape, **size))

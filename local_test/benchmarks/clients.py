@@ -84,7 +84,10 @@ def ask_singly(port: int, requests: Sequence[bytes], clients: int, seconds: floa
             used = used_seconds()
         for key, _ in selector.select(1.0):
             number = key.data
-            answers[number] += connections[number].recv(65536)
+            some = connections[number].recv(65536)
+            if not some:
+                raise SystemExit("the server closed a connection before it had answered")
+            answers[number] += some
             if not _is_complete(answers[number]):
                 continue
             now = time.perf_counter()
@@ -155,7 +158,10 @@ def _read_answer(connection: socket.socket) -> int:
     view = memoryview(piece)
     head = b""
     while _HEADERS_END not in head:
-        head += connection.recv(_PIECE)
+        some = connection.recv(_PIECE)
+        if not some:
+            raise SystemExit("the server closed the connection before an answer")
+        head += some
     head, _, body = head.partition(_HEADERS_END)
     _check_status(head)
     total, end = len(body), body[-len(_LAST_CHUNK) :]

@@ -5,7 +5,7 @@
 `serve` runs on models of made-up factors; a process of its own sends payloads of JSON Lines by as many connections as
 there are workers and reads the CSV answers. In turn with it one process ranks the same users by `top_n`, from looked-up
 indices to arrays, with as many threads. `implicit.recommend` stands beside them on the same factors and histories,
-without HTTP and without text (`pip install -r local_test/benchmarks/requirements.txt`).
+without HTTP and without text (`pip install -r tests/requirements.txt`).
 """
 
 from __future__ import annotations

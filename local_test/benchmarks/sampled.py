@@ -123,7 +123,7 @@ def contenders(spotlight: Path | None) -> list[Contender]:
     ]
     peers = []
     if importlib.util.find_spec("implicit") is None:
-        print("implicit is left out: pip install -r local_test/benchmarks/requirements.txt", file=sys.stderr)
+        print("implicit is left out: pip install -r tests/requirements.txt", file=sys.stderr)
     else:
         peers.append(Contender(_IMPLICIT, train_implicit, _GRIDS[_IMPLICIT], _SETTINGS[_IMPLICIT]))
     if spotlight is None:
@@ -224,7 +224,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sides = contenders(arguments.spotlight)
     if arguments.only:
         sides = [side for side in sides if side.name in arguments.only]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from pipeline_steps.aws import Clients
 from pipeline_steps.errors import InputRefusedError, JobFailedError
@@ -240,6 +240,6 @@ def _stop(clients: Clients, job: str) -> None:
     say(f"Stopping the training job {job}")
     try:
         TRAINING.call("stop", clients, job)
-    except ClientError as error:
-        # It may have ended by itself, or never have begun.
+    except (ClientError, BotoCoreError) as error:
+        # It may have ended by itself, or never have begun; or AWS is out of reach. The others are stopped all the same.
         say(f"   it was not stopped: {error}")

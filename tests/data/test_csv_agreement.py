@@ -249,6 +249,13 @@ def test_fast_accepts_well_formed_files(executor: Executor, data: bytes) -> None
     assert agree(data, options=ReadOptions(), executor=executor, block_bytes=1 << 16)
 
 
+@pytest.mark.parametrize("separator", [" ", ";", "|", "tab"])
+def test_fast_accepts_any_delimiter(executor: Executor, separator: str) -> None:
+    options = ReadOptions(delimiter=separator)
+    data = "user_id,item_id\na,b\n007,NA\n".replace(",", options.separator).encode()
+    assert agree(data, options=options, executor=executor, block_bytes=1 << 16)
+
+
 @pytest.mark.parametrize(
     ("rating", "feedbacks_that_take_it"),
     [

@@ -58,6 +58,7 @@ def continuous(**changes: Any) -> dict[str, Any]:
         (continuous(MinValue="x"), "could not convert"),
         (continuous(ScalingType="ReverseLogarithmic"), "here it is Linear or Logarithmic"),
         ({"IntegerParameterRanges": [{"Name": "epochs"}]}, "MinValue"),
+        ({**continuous(), "IntegerParameterRanges": None}, "IntegerParameterRanges is None, not a list"),
         ({"IntegerParameterRanges": ["epochs"]}, "IntegerParameterRanges has an entry that is none: epochs"),
     ],
 )

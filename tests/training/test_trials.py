@@ -41,9 +41,7 @@ def tried(
     return search.chosen(config, asked=asked, interactions=interactions)
 
 
-def test_four_tastes_and_many_dimensions_take_more_regularization_than_the_rule(
-    interactions: Interactions, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_says_what_was_tried_and_chosen(interactions: Interactions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         chosen = tried(interactions)
     by_rule = ALS().resolved(ASKED, interactions=interactions)
@@ -56,6 +54,30 @@ def test_four_tastes_and_many_dimensions_take_more_regularization_than_the_rule(
     said = CHOICE.search(caplog.messages[-1])
     assert said is not None and caplog.messages[-1].startswith(f"regularization={chosen.regularization:.4g}; ")
     assert float(said[1]) in (1.0, *PENALTY_FACTORS) and 0 < float(said[2]) <= SHARE
+
+
+@pytest.mark.parametrize(
+    ("gains", "factor"),
+    [
+        ((0.05, 0.05), PENALTY_FACTORS[1]),
+        ((0.05, -0.05), PENALTY_FACTORS[0]),
+        ((-0.05, 0.05), 1.0),
+        ((1e-5, 0.05), 1.0),
+    ],
+    ids=["each better", "the first better", "the first worse", "the first better by chance"],
+)
+def test_a_larger_regularization_is_taken_while_it_is_better_by_more_than_chance(
+    interactions: Interactions, monkeypatch: pytest.MonkeyPatch, gains: tuple[float, float], factor: float
+) -> None:
+    rng = np.random.default_rng(0)
+    following = iter([0.0, gains[0], gains[0] + gains[1]])
+    monkeypatch.setattr(
+        Trials,
+        "_ndcg",
+        lambda self, config, *, trained, rankings: next(following) + 0.1 * rng.random(len(rankings.users)),
+    )
+    by_rule = ALS().resolved(ASKED, interactions=interactions)
+    assert tried(interactions) == with_penalty(by_rule, factor=factor)
 
 
 def test_no_line_is_taken_for_a_metric_of_the_model(

@@ -150,6 +150,9 @@ def split(data, position, end, delimiter, roles, most_bytes, starts, ends):  # t
         marks = _ends_in(data, position, delimiter)
         base = position
         position += 64
+        if position > end:
+            # What stands behind the block counts for nothing, whatever the delimiter is.
+            marks &= (np.uint64(1) << np.uint64(end - base)) - np.uint64(1)
         while marks != 0:
             k = base + _trailing_zeros(marks)
             marks &= marks - np.uint64(1)

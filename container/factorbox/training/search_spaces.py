@@ -49,19 +49,20 @@ SearchSpace = Mapping[str, Range]
 _DIMENSION = Numbers(16, 256, whole=True)
 _SAMPLED: SearchSpace = {
     "embedding_dim": _DIMENSION,
-    "epochs": Numbers(5, 80, whole=True),
+    "epochs": Numbers(5, 160, whole=True),
     "learning_rate": Numbers(0.01, 0.5),
     "regularization": Numbers(0.001, 0.3),
 }
 
 SEARCH_SPACES: Mapping[str, SearchSpace] = MappingProxyType(
     {
-        # alpha is not searched: only its ratios to the other two weights matter.
+        # alpha is not searched: unobserved_weight and regularization stand in relation to it.
         "als": {
             "embedding_dim": _DIMENSION,
             "epochs": Numbers(4, 32, whole=True),
             "unobserved_weight": Numbers(0.003, 1),
-            "regularization": Numbers(0.0003, 0.1),
+            "regularization": Numbers(0.0003, 1),
+            "regularization_exponent": Numbers(0.5, 1, logarithmic=False),
             "confidence": Choices(TRANSFORMS),
         },
         "bpr": _SAMPLED,
@@ -111,8 +112,8 @@ def parameter_ranges(space: SearchSpace) -> dict[str, list[dict[str, Any]]]:
         ranges["IntegerParameterRanges" if one.whole else "ContinuousParameterRanges"].append(
             {
                 "Name": name,
-                "MinValue": f"{one.low:g}",
-                "MaxValue": f"{one.high:g}",
+                "MinValue": _bound(one.low, whole=one.whole),
+                "MaxValue": _bound(one.high, whole=one.whole),
                 "ScalingType": _SCALING[one.logarithmic],
             }
         )
@@ -132,7 +133,10 @@ def read_parameter_ranges(content: Any) -> SearchSpace:
         raise UserError("there is no ParameterRanges: give JSON such as tune.py --ranges prints")
     space: dict[str, Range] = {}
     for kind in ("ContinuousParameterRanges", "IntegerParameterRanges", "CategoricalParameterRanges"):
-        for entry in ranges.get(kind, []):
+        entries = ranges.get(kind, [])
+        if not isinstance(entries, list):
+            raise UserError(f"{kind} is {entries!r}, not a list of ranges: give a list, or leave it out")
+        for entry in entries:
             try:
                 space[entry["Name"]] = _read(entry, kind=kind)
             except (KeyError, TypeError, ValueError) as error:
@@ -140,6 +144,10 @@ def read_parameter_ranges(content: Any) -> SearchSpace:
     if not space:
         raise UserError("ParameterRanges names no hyperparameter: give at least one range")
     return space
+
+
+def _bound(number: float, *, whole: bool) -> str:
+    return str(int(number)) if whole else f"{number:g}"
 
 
 def _found(content: Any) -> Mapping[str, Any] | None:
