@@ -35,7 +35,7 @@ def hyperparameters() -> str:
         for algorithm_name, default in defaults.items():
             by_default.setdefault(_value(default), []).append(algorithm_name)
         alike = len(by_default) == 1 and len(defaults) == len(ALGORITHMS)
-        text = "; ".join(f"{', '.join(names)}: {value}" for value, names in by_default.items())
+        text = "; ".join(f"{', '.join(names)}: {value}" for value, names in by_default.items() if value)
         rows.append(_row(declared, _value(declared.default) if alike else text))
     return "\n".join(rows)
 

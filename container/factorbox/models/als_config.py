@@ -13,12 +13,12 @@ alone, with the frequencies of these, the sums of the variances along a row and 
 are about
 
     R = mean(c²) Σ_u f_u |S_u| / d_u · Σ_i f_i / d_i
-    C = mean(c²) Σ_i f_i |S_i| / d_i · Σ_u f_u / d_u,    f = |S| / N
+    K = mean(c²) Σ_i f_i |S_i| / d_i · Σ_u f_u / d_u,    f = |S| / N
 
-with d_u and d_i the entries of D_u and D_i. The largest singular value of chance is then √R + √C (Bai, Yin 1988), and
-the weakest direction that leaves a trace in data with such chance has the singular value (R C)^¼ (Benaych-Georges,
-Nadakuditi 2012). λ is a fixed part of σ = 2 (R C)^¼, which is √R + √C where R = C, and less where there are far more
-of the ones than of the others: the few have long rows, in which chance averages out. So λ follows α0, ν and the
+with d_u and d_i the entries of D_u and D_i. The largest singular value of chance is then √R + √K (Bai, Yin 1988), and
+the weakest direction that leaves a trace in data with such chance has the singular value (R K)^¼ (Benaych-Georges,
+Nadakuditi 2012). λ is a fixed part of σ = 2 (R K)^¼, which is √R + √K where R = K, and less where there are far more
+users than items, or the reverse: the few have long rows, in which chance averages out. So λ follows α0, ν and the
 confidences.
 `local_test/benchmarks/without_hyperparameters.py` compares both rules with searches.
 """
@@ -63,15 +63,15 @@ class ALSConfig:
     epochs: int = epochs_option(20)
     regularization: float | None = option(
         None,
-        "L2 penalty λ, scaled by frequency; where it is not given, it follows from the data: a fixed part of what"
-        " chance alone would let a model learn from data of these frequencies and this unobserved_weight.",
+        "L2 penalty λ, scaled by frequency: the larger, the shorter the vectors. Where it is not given, it is so large"
+        " that patterns no stronger than chance are not learned from data of these frequencies.",
         minimum=0,
         aliases=("l2", "reg"),
     )
     unobserved_weight: float | None = option(
         None,
-        "Weight α0 of every missing entry; where it is not given, it follows from the data: the larger, the likelier"
-        " the observed pairs are by the activity of their users and the popularity of their items alone.",
+        "Weight α0 of every missing entry: how much it counts that a user has not got an item. Where it is not given,"
+        " it follows from the data: the sparser they are, the smaller.",
         minimum=0,
     )
     alpha: float | None = option(

@@ -1,13 +1,16 @@
 """Matrix factorization with a sampled loss: `bpr`, `hinge`, `adaptive_hinge` and `pointwise`.
 
 The score of item i for user u is x̂_ui = w_u·h_i + b_u + b_i. An epoch visits each distinct pair (u, i) of the
-data once, in random order, and sets against it an item j that u has not seen, drawn uniformly. It minimises
+data once and sets against it an item j that u has not seen. It minimises
 
     Σ_(u,i) [ loss(x̂_ui, x̂_uj) + λ/2 (|w_u|² + |h_i|² + |h_j|² + b_u² + b_i² + b_j²) ]
 
 by row-wise Adagrad (`factorbox.models.adagrad`): on a processor pair by pair in numba kernels
 (`factorbox.models.sampled_blocks`), on a GPU and without those kernels in batches by torch
 (`factorbox.models.sampled_torch`).
+
+torch visits the pairs in random order and draws j uniformly. The kernels go through blocks of users and items, and
+draw j among the items of the block, which are others in each epoch.
 
 In the pairwise losses b_u cancels out of x̂_ui − x̂_uj: it has no gradient and stays 0. Only `pointwise`
 moves it.

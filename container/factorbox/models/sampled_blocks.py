@@ -1,4 +1,4 @@
-"""The sampled losses by numba kernels, on as many threads as there are, with the same bytes for any number of them.
+"""The sampled losses by numba kernels, on up to 16 threads, with the same bytes for any number of them.
 
 Users are cut into B blocks once, items into B blocks by a shuffle of each epoch. The pairs of a user block with an item
 block are a cell. An epoch is B diagonals, one after another: the cells of a diagonal have neither users nor items in

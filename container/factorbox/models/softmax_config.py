@@ -55,9 +55,9 @@ class SoftmaxConfig:
     batch_size: int = option(128, "Users in one step, with all their items.", minimum=1, maximum=1 << 16)
     num_negative_samples: int | None = option(
         None,
-        "Items drawn for each step, to be set against with the items of its users and weighted by how rarely they come"
-        f" up; as many as there are, or more, take all. Where it is not given, all up to {ALL_ITEMS_UP_TO:,} items,"
-        f" {SAMPLED:,} of more.",
+        "Random items that are negatives in a step, beside the items of its users; those that are rarely drawn weigh"
+        " more. As many as there are, or more, take all. Where it is not given, all of up to"
+        f" {ALL_ITEMS_UP_TO:,} items, {SAMPLED:,} of more.",
         minimum=1,
         maximum=1 << 24,
     )
