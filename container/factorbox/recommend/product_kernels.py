@@ -16,6 +16,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from factorbox.kernels import kernel
+from factorbox.models.vector_instructions import address_of, prefetch
 
 # numba's own annotations stop half way.
 _config: Any = numba.config
@@ -29,8 +30,8 @@ LANES = _WIDTH * _VECTORS
 CHECKED_ROWS = 8
 """Rows of a tile that `any_reaches` looks at; tiles have a multiple of it."""
 
-_LINE = 16
-"""float32 of a line of the cache."""
+_LINE_BYTES = 64
+"""Of a line of the cache."""
 
 _AHEAD = 12
 """How many rows before they are needed rows are fetched that lie anywhere."""
@@ -194,25 +195,13 @@ def lowest_bit(typingctx, mask):  # type: ignore[no-untyped-def]
     return types.int64(types.int64), emit
 
 
-@_intrinsic
-def _fetch(typingctx, h, row):  # type: ignore[no-untyped-def]
+@kernel()
+def _fetch(h, row):  # type: ignore[no-untyped-def]
     """Have a row of float32 brought into the cache while something else is done."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        factors = _data(context, builder, signature, args, 0)
-        d = builder.extract_value(factors.shape, 1)
-        start = builder.gep(factors.data, [builder.mul(args[1], d)])
-        byte = ir.IntType(8).as_pointer()
-        prefetch = _code.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, _LANE, _LANE, _LANE]), "llvm.prefetch.p0"
-        )
-        with _code.for_range_slice(builder, _number(0), d, _number(_LINE), intp=_INT) as (f, _):
-            place = builder.bitcast(builder.gep(start, [f]), byte)
-            # To read; into the nearest cache; data.
-            builder.call(prefetch, [place, ir.Constant(_LANE, 0), ir.Constant(_LANE, 3), ir.Constant(_LANE, 1)])
-        return context.get_dummy_value()
-
-    return types.void(h, types.int64), emit
+    row_bytes = 4 * h.shape[1]
+    start = address_of(h) + row * row_bytes
+    for place in range(0, row_bytes, _LINE_BYTES):
+        prefetch(start + place)
 
 
 @_intrinsic
