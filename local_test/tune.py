@@ -24,7 +24,7 @@ from pipeline_steps.errors import InputRefusedError
 from pipeline_steps.made import Made
 from pipeline_steps.progress import say
 from pipeline_steps.training import in_s3
-from pipeline_steps.tuning import Search
+from pipeline_steps.tuning import Search, check_writable
 from pipeline_steps.tuning_options import TuneOptions, read_tune_options
 from pipeline_steps.tuning_plan import Plan, plan_of, tuning_job
 
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _search(options: TuneOptions, plan: Plan, *, made: Made) -> None:
+    check_writable(options.output)
     clients = Clients.connect(endpoint_url=options.endpoint_url, region=options.region)
     assert options.role is not None
     role = role_arn(clients, options.role)

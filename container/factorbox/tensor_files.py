@@ -52,7 +52,11 @@ def map_file(path: Path) -> dict[str, NDArray[np.float32]]:
         places = _places(file.read(begin - _LENGTH_BYTES), size=size - begin)
         # Kernels are compiled for arrays that may be written to; such pages are copied.
         mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), dtype=np.uint8)[begin:]
-    return {name: mapped[start:end].view(_FLOAT32).reshape(shape) for name, (start, end, shape) in places.items()}
+    try:
+        return {name: mapped[start:end].view(_FLOAT32).reshape(shape) for name, (start, end, shape) in places.items()}
+    except ValueError as error:
+        # Such as a hundred dimensions, or one of 2**70 beside one of 0.
+        raise TensorFileError(f"no array has a shape that its header gives: {error}") from None
 
 
 def _places(header: bytes, *, size: int) -> dict[str, tuple[int, int, list[int]]]:
@@ -80,6 +84,8 @@ def _place(name: str, entry: Any) -> tuple[int, int, list[int]]:
         lengths = [length for length in (start, end, *shape) if type(length) is not int or length < 0]
     except (KeyError, TypeError, ValueError):
         raise TensorFileError(f"its header does not say what {name} is") from None
+    if not isinstance(shape, list):
+        raise TensorFileError(f"its header has {shape!r} for the shape of {name}")
     if lengths:
         raise TensorFileError(f"its header has {lengths[0]!r} for a length of {name}")
     if dtype != "F32":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -203,8 +204,9 @@ class Search:
         better = self._plan.is_better(value, None if self.best is None else self.best.value)
         say(f"{head} {self._plan.metric}={value:.6g}{', the best so far' if better else ''}; {seconds} s; {tried}")
         if better:
-            self.best = Best(trial.number, value, {**self._plan.kept, **trial.hyperparameters})
-            write_json(self._options.output, self.best.hyperparameters)
+            best = Best(trial.number, value, {**self._plan.kept, **trial.hyperparameters})
+            write_json(self._options.output, best.hyperparameters)
+            self.best = best
         return value
 
     def _value(self, trial: Running, description: Mapping[str, Any]) -> float:
@@ -219,13 +221,15 @@ class Search:
 
 
 def write_json(path: Path, content: Mapping[str, str]) -> None:
-    """Write a JSON object in the place of the file, whole or not at all.
+    """Write a JSON object in the place of the file, or of what it is a link to, whole or not at all.
 
     Raises
     ------
     InputRefusedError
-        Where that cannot be.
+        Where that cannot be, and where something else than a file is there.
     """
+    check_writable(path)
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -234,6 +238,24 @@ def write_json(path: Path, content: Mapping[str, str]) -> None:
         raise InputRefusedError(f"cannot write {path}: {error.strerror}; give another --output") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path in whose place no file can be written.
+
+    Raises
+    ------
+    InputRefusedError
+        Where something else than a file is there, or the folder takes none.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise InputRefusedError(f"cannot write {path}: it is there already and is no file; give another --output")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputRefusedError(f"cannot write {path}: {error.strerror}; give another --output") from error
 
 
 def _stop(clients: Clients, job: str) -> None:

@@ -6,6 +6,7 @@ This and `tuning` are the steps that know factorbox: its hyperparameters, their 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from pipeline_steps.errors import InputRefusedError
 from pipeline_steps.tuning_options import TuneOptions
 
 if TYPE_CHECKING:
-    from factorbox.training.search_spaces import Range, SearchSpace
+    from factorbox.training.search_spaces import Numbers, Range, SearchSpace
 
 _OBJECTIVE = "_tuning_objective_metric"
 """What SageMaker's tuning jobs add to the hyperparameters: so factorbox refuses at once what it will not measure."""
@@ -93,7 +94,7 @@ def plan_of(options: TuneOptions) -> Plan:
                 raise InputRefusedError(
                     f"{name} is no hyperparameter of {job.algorithm.name}: search among {', '.join(declared)}"
                 )
-            for value in one.values if isinstance(one, Choices) else (f"{one.low:g}", f"{one.high:g}"):
+            for value in one.values if isinstance(one, Choices) else _some_of(one):
                 read_job({**given, name: value})
         defaults = {name: _within(one, getattr(job.config, name)) for name, one in space.items()}
         cheaper = {name: value for name, value in _CHEAPER.items() if name not in given}
@@ -150,6 +151,12 @@ def of_trial(options: TuneOptions, plan: Plan, *, name: str, hyperparameters: Ma
     )
 
 
+def _some_of(numbers: Numbers) -> tuple[str, ...]:
+    """Return both ends and, where not only whole numbers are meant, one that is none."""
+    ends = (f"{numbers.low:g}", f"{numbers.high:g}")
+    return ends if numbers.whole else (*ends, f"{numbers.low + (numbers.high - numbers.low) / math.pi:g}")
+
+
 def _within(one: Range, value: Any) -> str | float | None:
     """Return a value as the range has it; None where it is outside."""
     from factorbox.training.search_spaces import Choices
@@ -174,6 +181,8 @@ def _read_space(options: TuneOptions) -> SearchSpace:
         raise InputRefusedError(f"cannot read --space {options.space}: {error.strerror}") from error
     except (UserError, ValueError) as error:
         raise InputRefusedError(f"--space {options.space}: {error}") from error
+    except RecursionError as error:
+        raise InputRefusedError(f"--space {options.space}: it is nested too deeply to be a space") from error
 
 
 @contextmanager

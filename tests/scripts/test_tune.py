@@ -20,6 +20,7 @@ from fake_sagemaker import BUCKET, WORK, FakeSageMaker, refusal
 from pipeline_steps.arguments import given_pairs, hyperparameters
 from pipeline_steps.aws import Clients
 from pipeline_steps.options import read_options
+from pipeline_steps.tuning import write_json
 
 ROLE = "arn:aws:iam::123456789012:role/a-role"
 NDCG = "validation:ndcg@10"
@@ -229,6 +230,9 @@ def test_channels_beside_the_training_data_are_given_to_every_job(cloud: Cloud) 
         (["--trials", "0"], "'0' is not a whole number above 0"),
         (["--space", "no-such-file"], "cannot read --space no-such-file"),
         (["--output", "no/such/folder/best.json"], "there is no folder"),
+        (["--output", "/dev/null"], "it is there already and is no file"),
+        (["--output", str(Path(__file__).parent)], "it is there already and is no file"),
+        (["--output", "/proc/best.json"], "cannot write /proc/best.json"),
         (["--hyperparameters", "no-such-file.json"], "is not NAME=VALUE, and there is no such file"),
     ],
 )
@@ -261,6 +265,35 @@ def test_a_space_of_ones_own_is_searched_and_what_is_given_is_not(cloud: Cloud) 
     tried = cloud.sagemaker.tried()
     assert {one["embedding_dim"] for one in tried[1:]} <= {"8", "9"} and "embedding_dim" not in tried[0]
     assert all(one["n_iter"] == "1" and "epochs" not in one for one in tried)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            '{"ContinuousParameterRanges": [{"Name": "embedding_dim", "MinValue": "8", "MaxValue": "9"}]}',
+            "is not a whole number",
+        ),
+        ("[" * 200_000, "it is nested too deeply"),
+    ],
+    ids=["no whole numbers", "deep"],
+)
+def test_a_space_whose_trials_would_fail_is_refused(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], space: str, message: str
+) -> None:
+    (cloud.folder / "space.json").write_text(space)
+    assert cloud.tune("--space", str(cloud.folder / "space.json")) == 2
+    assert message in capsys.readouterr().err
+    assert cloud.sagemaker.requests == []
+
+
+def test_the_best_is_written_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "kept.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to("kept.json")
+    write_json(tmp_path / "link.json", {"epochs": "3"})
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "kept.json").read_text()) == {"epochs": "3"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.json", "link.json"]
 
 
 def test_a_space_of_another_algorithm_is_refused(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
