@@ -428,6 +428,12 @@ def test_lines_that_are_read_together_are_read_as_each_alone(lines: list[bytes],
     assert list(map(exactly, together)) == list(map(exactly, alone))
 
 
+@pytest.mark.parametrize("after", [b"", b"\n", b'\n{"user_id":"b"}', b'\r\n{"user_id":"b"}'])
+def test_a_record_that_is_cut_off_is_wrong_at_its_end_whatever_follows(after: bytes) -> None:
+    bad = parse_json(b'{"user_id":"a"' + after)[0]
+    assert isinstance(bad, BadRecord) and "at column 15" in bad.problem and bad.value == '{"user_id":"a"'
+
+
 def test_plain_lines_become_columns_without_a_query_each() -> None:
     body = b"""\
 {"user_id": "a", "top_n": "10"}

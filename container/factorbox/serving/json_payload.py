@@ -109,7 +109,9 @@ def fast_record(line: bytes) -> Query | None:
 
 def strict_record(line: bytes) -> Record:
     """Return the query of a line, or what is wrong with it."""
-    if not line.strip(BLANK):
+    # An error at the end of a line is not one at the beginning of the next.
+    line = line.rstrip(BLANK)
+    if not line:
         return BadRecord(f"is a blank line, which is allowed at the end only: {_REMEDY}")
     if len(line) > _LONGEST_STRICT:
         return BadRecord(
@@ -119,7 +121,7 @@ def strict_record(line: bytes) -> Record:
     try:
         return _record(_decoded(line))
     except _NotJsonError as error:
-        return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.strip(BLANK)))
+        return BadRecord(f"{error}: {_REMEDY}", value=raw_text(line.lstrip(BLANK)))
 
 
 def _document(body: bytes, *, stop_at_bad: bool) -> list[Record] | None:
