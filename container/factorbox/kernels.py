@@ -7,6 +7,10 @@ container never compiles when it starts:
   every processor of that level. Where no level fits, numba compiles for the processor itself.
 * The cache is read from folders that cannot be written, too. What cannot be saved stays in memory.
 * One stamp covers every file with kernels, since numba inlines a kernel into its callers in other files.
+
+Kernels have no annotations: numba infers the types from the arguments of each call and looks at no others, and one
+kernel may be called with several. That is what `type: ignore[no-untyped-def]` stands for beside each;
+`untyped-decorator` is numba's own `intrinsic`, which has no annotations.
 """
 
 from __future__ import annotations

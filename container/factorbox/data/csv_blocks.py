@@ -42,6 +42,7 @@ def blocks(stream: BinaryIO, *, block_bytes: int, idle: list[NDArray[np.uint8]])
         data = idle.pop() if idle else np.empty(longest + block_bytes + 1 + PADDING, dtype=np.uint8)
         data[: len(rest)] = rest
         end = len(rest)
+        # Streams of bytes have it, though the type that stands for all of them does not say so.
         end += stream.readinto(data[end : end + block_bytes])  # type: ignore[attr-defined]
         is_last = end == len(rest)
         if is_last and end:

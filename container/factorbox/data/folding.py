@@ -136,7 +136,7 @@ def _columns(
         np.empty(0, dtype=np.float32) if block.weights is None else block.weights,
         np.empty(0, dtype=np.int64) if times is None else times,
     )
-    # Arrow's memory is read-only, which is another type to a kernel.
+    # Arrow's memory is read-only, which is another type to a kernel. A tuple of four is what the four columns give.
     return tuple(np.require(column, requirements=("C", "W")) for column in columns)  # type: ignore[return-value]
 
 

@@ -107,7 +107,7 @@ class SampledFactorization(PairAlgorithm):
 
 # Warm epochs, by `local_test/benchmarks/choose_warm_epochs.py` on ML-100K: 20 of hinge are 0.6% behind a training from
 # the beginning, of bpr 1.8%, of pointwise 1.2%; 5 are up to 2.4% behind, and longer steps, by smaller sums of Adagrad,
-# are worse. adaptive_hinge is 1.4% behind after 8, since it has learned, more than the others, that the very items
+# are worse. adaptive_hinge is 1.3% behind after 8, since it has learned, more than the others, that the very items
 # which are put back are not wanted. Those that are more than 1% behind train anew.
 BPR: Algorithm = SampledFactorization("bpr", BPRConfig, fold_in=FoldInScales(), warm_epochs=None)
 HINGE: Algorithm = SampledFactorization("hinge", HingeConfig, fold_in=FoldInScales(penalty=0.1), warm_epochs=20)
